@@ -1,0 +1,63 @@
+# The two commands of a newcomer are `make demo` and `make test`.
+PYTHON ?= python3
+CORES ?= all
+DIR ?= .
+VENV = .venv
+BIN = $(VENV)/bin
+
+.PHONY: help env demo test lint status key lock
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo             set up and run the whole workflow on a small made-up hospital"
+	@echo "make test             set up and run the tests"
+	@echo "make env              only set up .venv"
+	@echo "make status DIR=...   what exists now in a working directory, at any time"
+	@echo "make key KEY=...      make the private key that names patients"
+	@echo "make lint             what CI checks besides the tests"
+	@echo "make lock             renew the lock files"
+
+env: $(VENV)/.run
+
+$(VENV)/.run: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: env
+	@$(BIN)/python scripts/make_demo.py demo
+	@$(BIN)/snakemake --directory demo --cores $(CORES) --quiet rules progress -- all pictures
+	@$(BIN)/python scripts/status.py --directory demo
+	@echo
+	@echo "volumes   demo/processed/*.npz"
+	@echo "manifest  demo/manifest.csv"
+	@echo "pictures  demo/qc/*.png"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $$(nproc 2>/dev/null || echo 2) $(TESTS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+status: env
+	@$(BIN)/python scripts/status.py --directory $(DIR)
+
+key: env
+	@test -n "$(KEY)" || { echo "say where: make key KEY=/a/safe/place/ct-cohort.key"; exit 1; }
+	@$(BIN)/python scripts/make_key.py $(KEY)
+
+lock: $(VENV)/.dev
+	$(BIN)/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --fork-strategy fewest --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements-dev.lock

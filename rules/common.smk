@@ -1,0 +1,138 @@
+"""What the rules share. Only the standard library and Snakemake's own dependencies are needed."""
+
+import json
+import os
+import sys
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from ctcohort import ALGORITHM_VERSION, ledger
+from ctcohort.faults import InputError
+from ctcohort.files import head
+from ctcohort.naming import NAME_PATTERN, accession_of, name_of
+from ctcohort.settings import canonical, canonical_verdict, canonical_volume, check, digest
+
+try:
+    check(config, yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text()))
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    acc=NAME_PATTERN,
+
+
+# Parameters are canonical strings, so that equal meanings are equal texts.
+SERIES = canonical(config["series"])
+VERDICT = canonical_verdict(config["volume"])
+VOLUME = canonical_volume(config["volume"])
+PARAMETERS = json.dumps({"algorithm": ALGORITHM_VERSION, "volume": VOLUME})
+PARAMETERS_FILE = f"processed/.parameters/{digest(PARAMETERS)}.json"
+
+# What is not science is not a parameter: it reaches the commands by the environment and reruns
+# nothing. The interpreter is Snakemake's own, unless --sdm conda puts another before it.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    CT_COHORT=str(Path(workflow.basedir) / "scripts"),
+    CT_COHORT_ARCHIVE=json.dumps(config["archive"]),
+    CT_COHORT_RAW=config["raw"],
+)
+
+ARCHIVE_SHARES = 1_000_000  # of the archive, as declared in the profiles; see archive_share
+
+
+def archive_share(_wildcards):
+    """One connection's share of the archive, so that `archive.connections` run at once."""
+    return ARCHIVE_SHARES // config["archive"]["connections"]
+
+
+def existing(path):
+    """`path` as an input if it exists."""
+    return [path] if Path(path).exists() else []
+
+
+def selected_names():
+    """File names of the accessions that have a selected series, once the ledger is up to date."""
+    checkpoints.index_series.get()
+    return map(name_of, ledger.selected())
+
+
+def selected_volumes(_wildcards):
+    return [f"processed/{name}.npz" for name in selected_names()]
+
+
+def selected_pictures(_wildcards):
+    return [f"qc/{name}.png" for name in selected_names()]
+
+
+def chosen(wildcards):
+    """The ledger's row of the selected series; empty where there is none (yet)."""
+    if not ledger.PATH.exists():
+        return {}
+    return ledger.selected().get(accession_of(wildcards.acc), {})
+
+
+def chosen_series(wildcards):
+    """What a download depends on: the chosen series, and how many instances it has."""
+    row = chosen(wildcards)
+    return f"{row['series_uid']} {row['instances']}" if row else ""
+
+
+def series_uid(wildcards):
+    return chosen(wildcards).get("series_uid", "")
+
+
+def ledger_of(wildcards):
+    """The ledger as a download's input: only newer than what was received if the choice changed.
+
+    The record of what was received says which series it is, so that a changed choice is noticed
+    even where `.snakemake` was lost.
+    """
+    checkpoints.index_series.get()
+    uid = series_uid(wildcards)
+    if not uid:
+        raise WorkflowError(
+            f"accession {accession_of(wildcards.acc)} has no selected series; series.csv says why"
+        )
+    known = head(Path(f"received/{wildcards.acc}.json"))
+    return "series.csv" if known and f'"{uid}"' not in known else ancient("series.csv")
+
+
+def parameters_of(wildcards):
+    """The parameters as a volume's input: only newer than the volume if it was made with others.
+
+    The scan record says which parameters made it, so that a change is noticed even where
+    `.snakemake` was lost.
+    """
+    known = head(Path(f"processed/{wildcards.acc}.json"))
+    stale = known and f'"{digest(PARAMETERS)}"' not in known
+    return PARAMETERS_FILE if stale else ancient(PARAMETERS_FILE)
+
+
+def volume_memory(wildcards):
+    """Peak memory of preprocessing in MB, from the ledger's size of the series."""
+    row = chosen(wildcards)
+    if not row:
+        return 1000
+    rows, columns = float(row["rows"]), float(row["columns"])
+    spacing = config["volume"]["spacing_mm"] or [
+        float(row[key]) for key in ("slice_spacing", "row_spacing", "column_spacing")
+    ]
+    z, y, x = spacing if isinstance(spacing, list) else [spacing] * 3
+    plane = rows * float(row["row_spacing"]) / y * columns * float(row["column_spacing"]) / x
+    voxels = plane * float(row["scan_length_mm"]) / z
+    tilted = float(row["tilt_degrees"] or 0) > 0
+    source = float(row["slices"]) * rows * columns
+    return int(300 + (voxels * 5 + plane * 8 * 80 + tilted * (source * 20 + voxels * 8)) / 1e6)
+
+
+onstart:
+    if config["raw"] == "delete":
+        print("raw: delete is set: a volume that must be made again is downloaded again.")
+
+
+onerror:
+    print("Some jobs failed. `make status` groups them by cause and says what to do next.")

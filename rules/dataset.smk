@@ -1,0 +1,43 @@
+localrules:
+    select_accessions,
+    record_parameters,
+    assign_splits,
+    write_manifest,
+
+
+rule assign_splits:
+    input:
+        cohort="cohort.csv",
+    output:
+        splits="splits.csv",
+    log:
+        "logs/assign_splits.log",
+    conda:
+        "../envs/select.yaml"
+    params:
+        splits=canonical(config["splits"]),
+        given="--given" if config["columns"]["split"] else "",
+        key=config["privacy"]["key_file"] or "",
+    shell:
+        'python3 "$CT_COHORT"/assign_splits.py {input.cohort:q} --splits {params.splits:q} '
+        "{params.given} --key-file={params.key:q} --output {output.splits:q} > {log:q} 2>&1"
+
+
+rule write_manifest:
+    input:
+        accessions="accessions.txt",
+        cohort="cohort.csv",
+        ledger="series.csv",
+        splits="splits.csv",
+        volumes=selected_volumes,
+    output:
+        manifest="manifest.csv",
+    log:
+        "logs/write_manifest.log",
+    conda:
+        "../envs/select.yaml"
+    params:
+        key=config["privacy"]["key_file"] or "",
+    shell:
+        'python3 "$CT_COHORT"/write_manifest.py {input.accessions:q} --key-file={params.key:q} '
+        "--output {output.manifest:q} > {log:q} 2>&1"

@@ -1,0 +1,18 @@
+rule download_series:
+    input:
+        ledger_of,
+    output:
+        series=directory("raw/{acc}"),
+        received="received/{acc}.json",
+    log:
+        "logs/download_series/{acc}.log",
+    conda:
+        "../envs/archive.yaml"
+    resources:
+        archive_share=archive_share,
+    params:
+        series=chosen_series,
+    shell:
+        'python3 "$CT_COHORT"/download_series.py {wildcards.acc:q} {params.series:q} '
+        '--archive "$CT_COHORT_ARCHIVE" --raw {output.series:q} --received {output.received:q} '
+        "> {log:q} 2>&1"

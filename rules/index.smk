@@ -1,0 +1,23 @@
+checkpoint index_series:
+    input:
+        accessions="accessions.txt",
+        cohort="cohort.csv",
+        exclusions=config["exclusions"] or [],
+        ask_again=existing("index/ask_again.txt"),
+    output:
+        ledger="series.csv",
+    log:
+        "logs/index_series.log",
+    conda:
+        "../envs/archive.yaml"
+    threads: 8
+    resources:
+        archive_share=archive_share,
+    params:
+        series=SERIES,
+        verdict=VERDICT,
+    shell:
+        'python3 "$CT_COHORT"/index_series.py {input.accessions:q} {input.cohort:q} '
+        '--exclusions={input.exclusions:q} --archive "$CT_COHORT_ARCHIVE" --series {params.series:q} '
+        "--verdict {params.verdict:q} --threads {threads} --ledger {output.ledger:q} "
+        "> {log:q} 2>&1"

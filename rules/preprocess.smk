@@ -1,0 +1,34 @@
+rule record_parameters:
+    output:
+        PARAMETERS_FILE,
+    log:
+        "logs/record_parameters.log",
+    conda:
+        "../envs/select.yaml"
+    params:
+        parameters=PARAMETERS,
+    shell:
+        'python3 "$CT_COHORT"/record_parameters.py {output:q} {params.parameters:q} > {log:q} 2>&1'
+
+
+rule preprocess_volume:
+    input:
+        series="raw/{acc}",
+        received="received/{acc}.json",
+        parameters=parameters_of,
+    output:
+        volume="processed/{acc}.npz",
+        record="processed/{acc}.json",
+    log:
+        "logs/preprocess_volume/{acc}.log",
+    conda:
+        "../envs/volume.yaml"
+    resources:
+        mem_mb=volume_memory,
+    params:
+        parameters=PARAMETERS,
+    shell:
+        'python3 "$CT_COHORT"/preprocess_volume.py {wildcards.acc:q} --raw {input.series:q} '
+        "--received {input.received:q} --parameters {params.parameters:q} --keep-raw $CT_COHORT_RAW "
+        "--threads {threads} --volume {output.volume:q} --record {output.record:q} "
+        "> {log:q} 2>&1"

@@ -1,0 +1,20 @@
+rule select_accessions:
+    input:
+        reports=config["reports"],
+    output:
+        accessions="accessions.txt",
+        protocols="protocols.csv",
+        cohort="cohort.csv",
+    log:
+        "logs/select_accessions.log",
+    conda:
+        "../envs/select.yaml"
+    params:
+        columns=canonical(config["columns"]),
+        select=canonical(config["select"]),
+        partition=config["partition"] or "",
+    shell:
+        'python3 "$CT_COHORT"/select_accessions.py {input.reports:q} '
+        "--columns {params.columns:q} --select {params.select:q} "
+        "--partition={params.partition:q} --accessions {output.accessions:q} "
+        "--protocols {output.protocols:q} --cohort {output.cohort:q} > {log:q} 2>&1"

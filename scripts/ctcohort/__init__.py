@@ -1,0 +1,35 @@
+"""From a radiology report table to machine-learning-ready chest CT volumes.
+
+Each module imports only modules that stand above it in this list:
+
+============== =====================================================================
+`vocabulary`   the closed lists of reasons and flags, with their meaning
+`faults`       errors that a person can act on, and how a command line reports them
+`settings`     config checking, and parameters as one canonical string
+`files`        private, atomic writing
+`naming`       accession <-> file name, MRN normalisation
+`reports`      the report table -> the selected accessions
+`headers`      the facts of one instance: from a file, DICOM JSON or a C-FIND answer
+`geometry`     slices -> order, spacing, tilt, and the verdict on a series
+`selection`    which one series of an accession
+`ledger`       `series.csv`
+`answers`      what the archive answered, kept beside the ledger
+`archives`     folder (DICOMweb and DIMSE follow the same protocol)
+`downloads`    one series, complete or not there
+`hounsfield`   stored values -> Hounsfield units, padding
+`resampling`   B-spline and linear resampling of volumes
+`certificate`  what is measured on every scan before clipping
+`npz`          deterministic writing of the volume
+`volumes`      raw directory -> volume and record
+`splits`       train, validation and test by patient
+`manifest`     one row per accession; also the status at any moment
+`pictures`     the picture of one scan
+`phantoms`     synthetic CT whose truth is known, for the demo and the tests
+============== =====================================================================
+
+What Snakemake needs while it parses (`vocabulary`, `faults`, `settings`, `files`,
+`naming`, `ledger`) uses the standard library only.
+"""
+
+ALGORITHM_VERSION = "1"
+"""Raised whenever the bytes of a volume made from the same input would change."""

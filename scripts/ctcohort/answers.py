@@ -1,0 +1,79 @@
+"""What the archive answered for each accession, kept so that nothing is asked twice.
+
+``index/answers/<name>.json.gz``, one file per accession, written whole and renamed: a killed index
+goes on where it was, and a withdrawn patient is one file to delete. It holds the attributes that
+`headers.Header` has and nothing else.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .archives import FoundSeries
+from .faults import Fault
+from .files import write_bytes
+from .headers import Header, pack, unpack
+from .naming import name_of
+
+STORE = Path("index")
+
+
+@dataclass(slots=True)
+class Answer:
+    """The series found for an accession, and the headers of those that were looked at."""
+
+    series: list[FoundSeries] = field(default_factory=list)
+    headers: dict[str, list[Header]] = field(default_factory=dict)
+
+
+def path_of(accession: str) -> Path:
+    """Where the answer for an accession is kept."""
+    return STORE / "answers" / f"{name_of(accession)}.json.gz"
+
+
+def save(accession: str, answer: Answer) -> None:
+    """Keep an answer; an equal one is left alone."""
+    content = {
+        "series": [asdict(series) for series in answer.series],
+        "headers": {uid: pack(headers) for uid, headers in sorted(answer.headers.items())},
+    }
+    packed = gzip.compress(json.dumps(content).encode(), 1, mtime=0)
+    path = path_of(accession)
+    if not path.exists() or path.read_bytes() != packed:
+        write_bytes(path, packed)
+
+
+def load(accession: str) -> Answer | None:
+    """The kept answer, or None where there is none or it cannot be read."""
+    try:
+        content = json.loads(gzip.decompress(path_of(accession).read_bytes()))
+    except (OSError, EOFError, ValueError):
+        return None
+    return Answer(
+        [FoundSeries(**series) for series in content["series"]],
+        {uid: unpack(packed) for uid, packed in content["headers"].items()},
+    )
+
+
+def headers_of(accession: str, series_uid: str) -> list[Header]:
+    """Headers of the chosen series, from the kept answer."""
+    answer = load(accession)
+    if answer is None or series_uid not in answer.headers:
+        raise Fault(
+            "archive_refused",
+            f"{path_of(accession)} does not know series {series_uid};"
+            " run `snakemake --forcerun index_series` to ask the archive again",
+        )
+    return answer.headers[series_uid]
+
+
+def patient_key() -> bytes:
+    """Key of `headers.patient_mark`: random, made once, private to this working directory."""
+    path = STORE / "patient.key"
+    if not path.exists():
+        write_bytes(path, secrets.token_bytes(32))
+    return path.read_bytes()

@@ -1,0 +1,85 @@
+"""Where the DICOM files are: one small protocol, whatever the archive.
+
+An archive is asked three things: which series an accession has (`find`), what the headers of a
+series' instances say (`headers`), and for instances themselves (`fetch`). Choosing, judging and
+checking that everything arrived are not its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..headers import Header
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What an accession is found by: its StudyInstanceUID where the table has one, else its
+    AccessionNumber, which may carry one of the configured prefixes. Compared exactly."""
+
+    accession_numbers: tuple[str, ...]
+    study_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSeries:
+    """A series that the archive has for a query.
+
+    Attributes
+    ----------
+    patient : `headers.patient_mark` of its PatientID
+    instances : how many the archive counts
+    slices_at_most : upper bound of its slices; None where a multi-frame instance may hide more,
+        or where headers cost nothing, so that the series is always looked at
+    """
+
+    series_uid: str
+    study_uid: str
+    patient: str
+    modality: str
+    instances: int
+    slices_at_most: int | None
+
+
+class Archive(Protocol):
+    """The protocol. Every method may raise `faults.Fault` with an archive reason."""
+
+    answers_are_free: bool
+    """True where asking again costs nothing: then stored answers are not used."""
+
+    def prepare(self, *, threads: int) -> None:
+        """Make ready for queries: a connection test, or the reading of what is new."""
+
+    def find(self, query: Query) -> list[FoundSeries]:
+        """The series of every study that matches, in any order; empty if there is none."""
+
+    def headers(self, series: FoundSeries) -> list[Header]:
+        """Headers of all instances of a series, one per SOPInstanceUID, in any order."""
+
+    def fetch(self, instances: Sequence[Header], into: Path) -> None:
+        """Write each instance, original bytes, as ``<SOPInstanceUID>.dcm`` into a folder.
+
+        A file has its final name only when it is written whole. May stop early: the caller
+        compares what is there with what it asked for.
+        """
+
+
+def open_archive(settings: Mapping[str, Any], *, store: Path, key: bytes) -> Archive:
+    """The archive that the config names.
+
+    Parameters
+    ----------
+    settings : mapping
+        The config's `archive`.
+    store : Path
+        A private folder in which the archive may keep what it needs between runs.
+    key : bytes
+        Key of `headers.patient_mark`.
+    """
+    from .folder import FolderArchive
+
+    folder = settings["folder"]
+    return FolderArchive(Path(folder["path"]), link=folder["link"], store=store, key=key)

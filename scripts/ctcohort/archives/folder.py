@@ -1,0 +1,252 @@
+"""A folder tree of DICOM files as an archive.
+
+Headers are read once: an SQLite file in the store remembers each file's size, modification time
+and facts, so that a later run reads only what is new or changed. The tree is never written to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from pydicom import dcmread
+
+from ..faults import Fault, InputError
+from ..headers import KEYWORDS, Header, header_of, pack, unpack
+from ..instances import is_uid
+from . import FoundSeries, Query
+
+BATCH = 512
+"""Files per task of the reading processes, and per commit."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    folder TEXT, name TEXT, size INTEGER, modified INTEGER,
+    instance TEXT, series TEXT, study TEXT, accession TEXT, patient TEXT, modality TEXT,
+    header BLOB,
+    PRIMARY KEY (folder, name)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_study ON files (study);
+CREATE INDEX IF NOT EXISTS by_series ON files (series);
+CREATE INDEX IF NOT EXISTS by_accession ON files (accession);
+"""
+
+_File = tuple[str, str, int, int]
+"""Folder relative to the root, name, size in bytes, modification time in ns."""
+
+
+class FolderArchive:
+    """See `archives.Archive`.
+
+    Parameters
+    ----------
+    root : Path
+        Any tree; files that are not DICOM (PS3.10 7.1) and DICOMDIRs are passed over.
+    link : bool
+        Hard links instead of copies; falls back to copies across file systems.
+    store : Path
+        Where the index is kept.
+    key : bytes
+        Key of `headers.patient_mark`.
+    """
+
+    answers_are_free = True
+
+    def __init__(self, root: Path, *, link: bool, store: Path, key: bytes) -> None:
+        self.root = root
+        self.link = link
+        self.store = store
+        self.key = key
+
+    def prepare(self, *, threads: int) -> None:
+        """Read the headers of files that are new or changed since the last run."""
+        if not self.root.is_dir():
+            raise InputError(
+                f"archive.folder.path: {self.root} is not a folder; expected a tree of DICOM files"
+            )
+        self.store.mkdir(parents=True, exist_ok=True)
+        path = self.store / "folder.sqlite"
+        self.index = sqlite3.connect(path)
+        self.index.executescript(_SCHEMA)
+        changed = self._forget_what_is_gone()
+        read = known = 0
+        for rows in self._read(changed, threads):
+            self.index.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows
+            )
+            self.index.commit()
+            read += len(rows)
+            if read % (BATCH * 20) < BATCH:
+                print(f"folder index: {read} of {len(changed)} files read", file=sys.stderr)
+        known, images = self.index.execute("SELECT count(*), count(instance) FROM files").fetchone()
+        print(
+            f"folder index: {known} files, {images} of them DICOM instances; {read} read now",
+            file=sys.stderr,
+        )
+
+    def find(self, query: Query) -> list[FoundSeries]:
+        if query.study_uid:
+            where, values = "study = ?", [query.study_uid]
+        else:
+            where = f"accession IN ({','.join('?' * len(query.accession_numbers))})"
+            values = list(query.accession_numbers)
+        rows = self.index.execute(
+            f"SELECT series, study, patient, max(modality), count(DISTINCT instance) FROM files"
+            f" WHERE {where} GROUP BY series, study, patient",
+            values,
+        )
+        return [
+            FoundSeries(series, study, patient, modality, count, None)
+            for series, study, patient, modality, count in rows
+        ]
+
+    def headers(self, series: FoundSeries) -> list[Header]:
+        """Headers of a series; copies of a file count as one, different contents as conflicting."""
+        rows = self.index.execute(
+            "SELECT folder, name, header FROM files WHERE series = ? AND study = ?"
+            " ORDER BY instance, folder, name",
+            (series.series_uid, series.study_uid),
+        )
+        by_uid: dict[str, list[Header]] = {}
+        for folder, name, packed in rows:
+            header = replace(_facts(packed), location=os.path.join(folder, name))
+            by_uid.setdefault(header.sop_instance_uid, []).append(header)
+        return [self._one(copies) for copies in by_uid.values()]
+
+    def fetch(self, instances: Sequence[Header], into: Path) -> None:
+        for header in instances:
+            source = self.root / header.location
+            part = into / f".{header.sop_instance_uid}.{os.getpid()}"
+            try:
+                _copy(source, part, link=self.link)
+            except FileNotFoundError:
+                raise Fault(
+                    "archive_refused",
+                    f"instance {header.sop_instance_uid} is no longer where the folder index saw"
+                    " it; run `snakemake --forcerun index_series` to look again",
+                ) from None
+            except PermissionError:
+                raise Fault(
+                    "archive_refused",
+                    f"instance {header.sop_instance_uid} may not be read; check the permissions"
+                    " of archive.folder.path",
+                ) from None
+            part.rename(into / f"{header.sop_instance_uid}.dcm")
+
+    def _forget_what_is_gone(self) -> list[_File]:
+        """Walk the tree; drop vanished files from the index; return what must be read."""
+        changed: list[_File] = []
+        self.index.execute("CREATE TEMP TABLE seen (folder TEXT PRIMARY KEY)")
+        for folder, files in _walk(self.root):
+            self.index.execute("INSERT OR IGNORE INTO seen VALUES (?)", (folder,))
+            known = {
+                name: (size, modified)
+                for name, size, modified in self.index.execute(
+                    "SELECT name, size, modified FROM files WHERE folder = ?", (folder,)
+                )
+            }
+            changed += [file for file in files if known.pop(file[1], None) != file[2:]]
+            gone = [(folder, name) for name in known]
+            self.index.executemany("DELETE FROM files WHERE folder = ? AND name = ?", gone)
+        self.index.execute("DELETE FROM files WHERE folder NOT IN (SELECT folder FROM seen)")
+        self.index.commit()
+        return changed
+
+    def _read(self, files: list[_File], threads: int) -> Iterator[list[tuple[object, ...]]]:
+        batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+        work = partial(_read_batch, self.root, self.key)
+        if threads == 1 or len(batches) < 2:
+            yield from map(work, batches)
+            return
+        with ProcessPoolExecutor(threads) as pool:
+            yield from pool.map(work, batches)
+
+    def _one(self, copies: list[Header]) -> Header:
+        first = copies[0]
+        if len(copies) == 1:
+            return first
+        alike = [replace(copy, location="") == replace(first, location="") for copy in copies]
+        same = all(alike) and len({self._pixels(copy) for copy in copies}) == 1
+        return replace(first, copies=len(copies), conflicting=not same)
+
+    def _pixels(self, header: Header) -> bytes:
+        return bytes(dcmread(self.root / header.location).get("PixelData", b""))
+
+
+def _walk(root: Path) -> Iterator[tuple[str, list[_File]]]:
+    """Folders below `root` and their files; links are followed, each real folder once."""
+    visited: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders.sort()
+        relative = os.path.relpath(folder, root)
+        yield relative, [file for name in sorted(names) for file in _file(folder, relative, name)]
+
+
+def _file(folder: str, relative: str, name: str) -> Iterable[_File]:
+    try:
+        name.encode()
+        status = os.stat(os.path.join(folder, name))
+    except (OSError, UnicodeEncodeError):
+        return ()  # a dangling link, or a name that is not UTF-8
+    return ((relative, name, status.st_size, status.st_mtime_ns),)
+
+
+def _read_batch(root: Path, key: bytes, files: list[_File]) -> list[tuple[object, ...]]:
+    return [(*file, *_read_file(root / file[0] / file[1], file[2], key)) for file in files]
+
+
+def _read_file(path: Path, size: int, key: bytes) -> tuple[object, ...]:
+    """What the index knows of a file; all None for what is not an instance."""
+    nothing = (None,) * 7
+    try:
+        with open(path, "rb") as stream:
+            if size < 132 or stream.read(132)[128:] != b"DICM":
+                return nothing
+            stream.seek(0)
+            dataset = dcmread(stream, stop_before_pixels=True, specific_tags=list(KEYWORDS))
+        syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+        header = header_of(dataset, key=key, transfer_syntax=syntax)
+    except Exception:
+        return nothing  # whatever pydicom cannot read is not an instance that can be chosen
+    uids = (header.sop_instance_uid, header.series_uid, header.study_uid)
+    if not all(map(is_uid, uids)):
+        return nothing
+    packed = zlib.compress(json.dumps(pack([header])).encode(), 1)
+    return (*uids, header.accession, header.patient, header.modality, packed)
+
+
+def _facts(packed: bytes) -> Header:
+    return unpack(json.loads(zlib.decompress(packed)))[0]
+
+
+def _copy(source: Path, target: Path, *, link: bool) -> None:
+    """Hard link if asked for, else reflink where the file system can, else copy."""
+    target.unlink(missing_ok=True)
+    if link:
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            pass  # another file system, or links not allowed
+    with open(source, "rb") as original, open(target, "wb") as copy:
+        try:
+            while os.copy_file_range(original.fileno(), copy.fileno(), 2**30):
+                pass
+        except OSError as error:
+            if copy.tell() or error.errno == 28:
+                raise
+            original.seek(0)
+            shutil.copyfileobj(original, copy, 2**20)

@@ -1,0 +1,127 @@
+"""What is measured on every scan, before clipping, and what it is flagged for (rule 16)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MEASURED_FROM_HU = -1100
+"""Below this is padding by another name; left out of the histogram."""
+
+BIN_HU = 10
+AIR_HU = (-1100, -850)
+AIR_SHARE = 0.005
+"""Share of the measured voxels that the fullest 10 HU bin of air must hold."""
+
+TISSUE_HU = (-200, 200)
+TISSUE_SHARE = 0.02
+"""Fat, water and muscle lie here; a body shows it, a scan rescaled twice does not."""
+
+BODY_HU = -300
+BONE_HU = 300
+BONE_SHARE = 0.002
+"""Share of the body's voxels that must be bone for its place to mean anything."""
+
+EVERY = 4
+"""Body and bone are located on every fourth row and column."""
+
+SMALL_FOV_MM = 250.0
+SCAN_LENGTH_MM = (150.0, 1000.0)
+
+
+@dataclass(slots=True)
+class Certificate:
+    """Sums over the slices of one scan; call `add` for each, then `measures`."""
+
+    clip: tuple[float, float]
+    voxels: int = 0
+    padded: int = 0
+    unapplied: int = 0
+    low: int = 0
+    high: int = 0
+    bins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(600, np.int64))
+    body: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    bone: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+
+    def add(
+        self,
+        hu: NDArray[np.float64],
+        mask: NDArray[np.bool_] | None,
+        unapplied: int,
+        posterior: NDArray[np.float64],
+    ) -> None:
+        """Take in one slice before clipping.
+
+        Parameters
+        ----------
+        hu, mask : (rows, columns); the mask is True where padded
+        unapplied : padding values that were left as tissue
+        posterior : (2,) how much further to the patient's back a row, a column is than the last
+        """
+        self.voxels += hu.size
+        self.unapplied += unapplied
+        self.low += int((hu < self.clip[0]).sum())
+        self.high += int((hu > self.clip[1]).sum())
+        measured = hu if mask is None else hu[~mask]
+        if mask is not None:
+            self.padded += int(mask.sum())
+            self.low -= int((hu[mask] < self.clip[0]).sum())
+            self.high -= int((hu[mask] > self.clip[1]).sum())
+        places = ((measured - MEASURED_FROM_HU) / BIN_HU).ravel()
+        counted = places[(places >= 0) & (places < len(self.bins))].astype(np.intp)
+        self.bins += np.bincount(counted, minlength=len(self.bins))
+        sparse = hu[::EVERY, ::EVERY]
+        inside = np.ones(sparse.shape, bool) if mask is None else ~mask[::EVERY, ::EVERY]
+        back = np.add.outer(
+            np.arange(sparse.shape[0]) * posterior[0], np.arange(sparse.shape[1]) * posterior[1]
+        )
+        for sums, threshold in ((self.body, BODY_HU), (self.bone, BONE_HU)):
+            chosen = (sparse > threshold) & inside
+            sums += chosen.sum(), back[chosen].sum()
+
+    def measures(self) -> dict[str, Any]:
+        """Shares of all voxels, and the air peak in HU (the middle of its bin)."""
+        return {
+            "voxels": self.voxels,
+            "clipped_low": self.low / self.voxels,
+            "clipped_high": self.high / self.voxels,
+            "padded": self.padded / self.voxels,
+            "air_peak_hu": self._air_peak(),
+            "tissue_share": self._share(*TISSUE_HU),
+            "bone_behind_body": self._bone_behind_body(),
+        }
+
+    def flags(self, *, fov_mm: float, scan_length_mm: float) -> list[str]:
+        """Words of `vocabulary.FLAGS` that the measurements raise."""
+        behind = self._bone_behind_body()
+        raised = {
+            "small_fov": fov_mm < SMALL_FOV_MM,
+            "odd_scan_length": not SCAN_LENGTH_MM[0] <= scan_length_mm <= SCAN_LENGTH_MM[1],
+            "no_air_peak": self._air_peak() is None,
+            "hu_implausible": self._share(*TISSUE_HU) < TISSUE_SHARE,
+            "padding_unapplied": self.unapplied > 0,
+            "orientation_suspect": behind is False,
+        }
+        return [flag for flag, up in raised.items() if up]
+
+    def _range(self, low: float, high: float) -> NDArray[np.int64]:
+        first, last = (int((hu - MEASURED_FROM_HU) / BIN_HU) for hu in (low, high))
+        return self.bins[first:last]
+
+    def _share(self, low: float, high: float) -> float:
+        return float(self._range(low, high).sum() / max(1, self.bins.sum()))
+
+    def _air_peak(self) -> float | None:
+        air = self._range(*AIR_HU)
+        if air.max() < AIR_SHARE * max(1, self.bins.sum()):
+            return None
+        return float(AIR_HU[0] + BIN_HU * int(air.argmax()) + BIN_HU / 2)
+
+    def _bone_behind_body(self) -> bool | None:
+        """Whether bone lies posterior to the body's centre; None where there is too little."""
+        if not self.body[0] or self.bone[0] < BONE_SHARE * self.body[0]:
+            return None
+        return bool(self.bone[1] / self.bone[0] > self.body[1] / self.body[0])

@@ -1,0 +1,109 @@
+"""One series, complete or not there: ``raw/<name>/`` and ``received/<name>.json``.
+
+Partial work lives in ``raw/.partial/<name>/`` and is renamed as the last act. A second process that
+fetches the same series at the same time does no harm: files are renamed into place whole, and
+whoever comes last finds the folder already there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .archives import Archive
+from .faults import Fault
+from .files import sha256, write_json
+from .headers import Header
+from .instances import check_whole
+
+
+def fetch_series(
+    archive: Archive, headers: Sequence[Header], *, target: Path, received: Path
+) -> dict[str, Any]:
+    """Fetch every instance of a series and prove that it is whole.
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        The instances that the archive listed; done means exactly this set of SOPInstanceUIDs.
+    target : Path
+        ``raw/<name>``, made at the very end.
+    received : Path
+        ``received/<name>.json``: what arrived.
+
+    Raises
+    ------
+    Fault
+        `transfer_incomplete` (transient), `truncated_file`, or what the archive raised. What did
+        arrive stays in the partial folder and is not fetched again.
+    """
+    partial = target.parent / ".partial" / target.name
+    partial.mkdir(parents=True, exist_ok=True)
+    wanted = {f"{header.sop_instance_uid}.dcm": header for header in headers}
+    for path in partial.iterdir():
+        if path.name not in wanted:
+            path.unlink()
+    missing = [wanted[name] for name in sorted(wanted) if not _is_whole(partial / name)]
+    archive.fetch(missing, partial)
+    files = [_file(partial / name, header) for name, header in sorted(wanted.items())]
+    content = {
+        "series_uid": headers[0].series_uid,
+        "transfer_syntaxes": sorted({file["transfer_syntax"] for file in files}),
+        "bytes": sum(file["bytes"] for file in files),
+        "duplicate_files": sum(header.copies - 1 for header in headers),
+        "instances": files,
+    }
+    write_json(received, content)
+    if target.exists():
+        shutil.rmtree(target)
+    partial.rename(target)
+    return content
+
+
+def read_received(path: Path, raw: Path) -> dict[str, str]:
+    """SHA-256 of each instance by SOPInstanceUID; raises unless `raw` holds exactly these files."""
+    content = json.loads(path.read_text())
+    hashes = {file["sop_instance_uid"]: file["sha256"] for file in content["instances"]}
+    there = {entry.name for entry in raw.iterdir() if not entry.name.startswith(".")}
+    expected = {f"{uid}.dcm" for uid in hashes}
+    if there != expected:
+        raise Fault(
+            "checksum_mismatch",
+            f"{raw} holds {len(there)} files, {path} lists {len(expected)}"
+            f" ({len(expected - there)} missing, {len(there - expected)} unknown); delete {raw} and"
+            f" {path} and run again to fetch the series anew",
+        )
+    return hashes
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        check_whole(path)
+    except (Fault, OSError):
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _file(path: Path, header: Header) -> dict[str, Any]:
+    if not path.exists():
+        raise Fault(
+            "transfer_incomplete",
+            f"instance {header.sop_instance_uid} did not arrive; run again to fetch the rest",
+            transient=True,
+        )
+    dataset = check_whole(path)
+    uid = str(dataset.SOPInstanceUID).strip()
+    if (uid, str(dataset.SeriesInstanceUID)) != (header.sop_instance_uid, header.series_uid):
+        raise Fault(
+            "checksum_mismatch", f"{path}: holds another instance or series than its name says"
+        )
+    return {
+        "sop_instance_uid": uid,
+        "bytes": path.stat().st_size,
+        "sha256": sha256(path),
+        "transfer_syntax": str(dataset.file_meta.TransferSyntaxUID),
+    }

@@ -1,0 +1,89 @@
+"""Private, atomic writing: nothing half-written ever carries a final name."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; renamed to `path` when the block ends well.
+
+    The temporary name starts with a dot and ends in the process number, so that two processes
+    making the same file cannot mix. The file is flushed to disk before it is renamed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, *chunks: bytes | bytearray | memoryview) -> None:
+    """Write `chunks` one after the other as the whole content of `path`."""
+    with replacing(path) as part, open(part, "wb") as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write text lines, UTF-8."""
+    with replacing(path) as part, open(part, "w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write `content` with the order of its keys kept."""
+    write_lines(path, [json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)])
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a CSV with header `columns`; a missing or None value is an empty field."""
+    with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _field(row.get(key)) for key in columns} for row in rows)
+
+
+def read_table(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of a CSV that this workflow wrote, every value as text."""
+    with open(path, encoding="utf-8", newline="") as stream:
+        yield from csv.DictReader(stream)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def head(path: Path, size: int = 256) -> str:
+    """The first characters of a text file; empty where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read(size)
+    except OSError:
+        return ""
+
+
+def _field(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, (list, tuple, dict)):
+        return json.dumps(value)
+    return value

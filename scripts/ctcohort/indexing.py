@@ -1,0 +1,148 @@
+"""The index: ask the archive for each accession, choose its series, and write the ledger's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+
+from . import answers
+from .answers import Answer
+from .archives import Archive, Query
+from .faults import Fault
+from .headers import Header, patient_mark
+from .selection import Candidate, choose
+from .settings import SeriesRules, VolumeRules
+from .vocabulary import SELECTED
+
+HEADER_BYTES = 4096
+"""What an instance weighs beyond its pixels, for the estimate."""
+
+
+def rows_of(
+    accession: str,
+    query: Query,
+    *,
+    patient: str | None,
+    archive: Archive,
+    series: SeriesRules,
+    volume: VolumeRules,
+) -> Iterator[dict[str, object]]:
+    """The ledger's rows for one accession.
+
+    Parameters
+    ----------
+    patient : str or None
+        `headers.patient_mark` that the series must have; None where this is not checked.
+
+    A transient archive fault gives one `no_answer` row; a permanent one is raised, because it would
+    be the same for every other accession.
+    """
+    try:
+        answer = None if archive.answers_are_free else answers.load(accession)
+        if answer is None or not answer.series:
+            answer = Answer(archive.find(query))
+        reason = _accession_reason(answer, patient)
+        candidates = [] if reason else _settle(answer, archive, series, volume)
+    except Fault as fault:
+        if not fault.transient:
+            raise
+        yield blank_row(accession, "no_answer")
+        return
+    if answer.series:
+        answers.save(accession, answer)
+    if reason:
+        yield blank_row(accession, reason)
+        return
+    if not any(candidate.reason not in ("not_ct", "secondary") for candidate in candidates):
+        yield blank_row(accession, "no_ct_series")
+    for candidate in sorted(candidates, key=lambda c: (c.reason != SELECTED, c.series_uid)):
+        yield _row(accession, candidate)
+
+
+def blank_row(accession: str, reason: str) -> dict[str, object]:
+    """The row of an accession without a candidate."""
+    return {"accession": accession, "selected": False, "reason": reason}
+
+
+def _accession_reason(answer: Answer, patient: str | None) -> str:
+    if not answer.series:
+        return "not_found"
+    patients = {series.patient for series in answer.series}
+    if len(patients) > 1 or (patient is not None and patients != {patient}):
+        return "patient_mismatch"
+    if len({series.study_uid for series in answer.series}) > 1:
+        return "ambiguous_study"
+    return ""
+
+
+def _settle(
+    answer: Answer, archive: Archive, series: SeriesRules, volume: VolumeRules
+) -> list[Candidate]:
+    """Choose among the candidates, asking for headers only of those that can still win."""
+    candidates = [
+        Candidate(s.series_uid, s.study_uid, s.instances, answer.headers.get(s.series_uid))
+        for s in answer.series
+    ]
+    limits = {s.series_uid: s for s in answer.series}
+    while True:
+        best = choose(candidates, series, volume)
+        most = best.verdict.measures.slices if best else series.min_slices
+        open_ones = [
+            candidate
+            for candidate in candidates
+            if candidate.headers is None
+            and (
+                (at_most := limits[candidate.series_uid].slices_at_most) is None or at_most >= most
+            )
+        ]
+        if not open_ones:
+            return candidates
+        free = archive.answers_are_free
+        for candidate in open_ones if free else [max(open_ones, key=lambda c: c.instances)]:
+            headers = archive.headers(limits[candidate.series_uid])
+            candidate.headers = answer.headers[candidate.series_uid] = headers
+
+
+def _row(accession: str, candidate: Candidate) -> dict[str, object]:
+    first = candidate.first
+    row: dict[str, object] = {
+        "accession": accession,
+        "study_uid": candidate.study_uid,
+        "series_uid": candidate.series_uid,
+        "instances": candidate.instances,
+        "selected": candidate.reason == SELECTED,
+        "reason": candidate.reason,
+    }
+    if first is None:
+        return row
+    return row | {
+        **asdict(candidate.verdict.measures),
+        "series_number": first.series_number,
+        "series_description": " ".join(first.series_description.split()),
+        "modality": first.modality,
+        "body_part": first.body_part,
+        "image_type": "\\".join(first.image_type),
+        "manufacturer": first.manufacturer,
+        "model": first.model,
+        "convolution_kernel": first.kernel,
+        "contrast_agent": first.contrast_agent,
+        "slice_thickness": first.slice_thickness,
+        "transfer_syntax": first.transfer_syntax,
+        "estimated_bytes": sum(map(_estimated_bytes, candidate.headers or ())),
+    }
+
+
+def _estimated_bytes(header: Header) -> int:
+    pixels = (header.rows or 0) * (header.columns or 0) * len(header.frames)
+    return HEADER_BYTES + pixels * (header.bits_allocated or 16) // 8
+
+
+def query_of(event: Mapping[str, str], prefixes: list[str]) -> Query:
+    """The query for a row of the cohort."""
+    accession = event["accession"]
+    return Query(tuple(f"{prefix}{accession}" for prefix in prefixes), event["study_uid"])
+
+
+def patient_of(event: Mapping[str, str], *, check: bool, key: bytes) -> str | None:
+    """The patient mark that a row's series must have, or None where it is not checked."""
+    return patient_mark(event["mrn"], key) if check else None

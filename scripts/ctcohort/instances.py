@@ -1,0 +1,98 @@
+"""One DICOM file: whether it is whole (rule 15)."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+from .faults import Fault
+
+UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+"""PS3.5 9.1; at most 64 characters. Nothing else becomes a file name."""
+
+_PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
+_SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+
+
+def is_uid(text: str) -> bool:
+    """Whether `text` is a UID."""
+    return len(text) <= 64 and UID.fullmatch(text) is not None
+
+
+def check_whole(path: Path) -> Any:
+    """Raise unless the file holds all of its pixel data; return its header's dataset.
+
+    pydicom reads a truncated file without an exception, so the lengths are compared here. Native
+    pixel data must have Rows x Columns x SamplesPerPixel x NumberOfFrames x BitsAllocated / 8 bytes
+    (PS3.5 8.1.1) that lie within the file; encapsulated pixel data must end with a sequence
+    delimiter (PS3.5 A.4). No pixel is decoded.
+
+    Raises
+    ------
+    Fault
+        `truncated_file`, naming the file.
+    """
+    try:
+        with open(path, "rb") as stream:
+            dataset = dcmread(stream, stop_before_pixels=True)
+            problem = _problem(dataset, stream)
+    except (InvalidDicomError, EOFError, ValueError, NotImplementedError) as error:
+        raise Fault("truncated_file", f"{path}: not readable as DICOM ({error})") from None
+    if problem:
+        raise Fault("truncated_file", f"{path}: {problem}; the archive's copy may be damaged")
+    return dataset
+
+
+def _problem(dataset: Any, stream: BinaryIO) -> str:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
+        return "its header names no transfer syntax"
+    if "SOPInstanceUID" not in dataset:
+        return "its header is cut off"
+    if "Rows" not in dataset:
+        return ""  # not an image: nothing to compare
+    size = os.fstat(stream.fileno()).st_size
+    expected = (
+        dataset.Rows
+        * dataset.Columns
+        * int(dataset.get("SamplesPerPixel", 1) or 1)
+        * int(dataset.get("NumberOfFrames", 1) or 1)
+        * dataset.BitsAllocated
+        + 7
+    ) // 8
+    if syntax.is_deflated:
+        stream.seek(0)
+        whole = dcmread(stream)
+        return "" if len(whole.get("PixelData", b"")) >= expected else "pixel data is cut off"
+    start = stream.tell()
+    element = stream.read(12)
+    if element[:4] not in _PIXEL_DATA:
+        return "it has no pixel data"
+    if syntax.is_encapsulated:
+        return "" if _ends(stream, size) else "its compressed pixel data has no end"
+    order = "little" if syntax.is_little_endian else "big"
+    short = syntax.is_implicit_VR
+    length = int.from_bytes(element[4:8] if short else element[8:12], order)  # type: ignore[arg-type]
+    end = start + (8 if short else 12) + length
+    if length < expected or end > size:
+        return f"pixel data has {min(length, size - start)} bytes of {expected}"
+    return ""
+
+
+def _ends(stream: BinaryIO, size: int) -> bool:
+    """Whether encapsulated pixel data is closed: walk its fragments (PS3.5 A.4)."""
+    while True:
+        item = stream.read(8)
+        if len(item) < 8:
+            return False
+        if item == _SEQUENCE_END:
+            return True
+        length = int.from_bytes(item[4:], "little")
+        if item[:4] != b"\xfe\xff\x00\xe0" or stream.tell() + length > size:
+            return False
+        stream.seek(length, os.SEEK_CUR)

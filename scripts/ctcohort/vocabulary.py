@@ -1,0 +1,71 @@
+"""The closed vocabularies: why a series or accession is not used, what a scan is flagged for.
+
+The ledger, the records, the manifest and the documentation take every such word from here.
+"""
+
+SELECTED = "selected"
+
+SERIES_REASONS = {
+    SELECTED: "the one series of its accession that becomes the volume",
+    "fewer_slices": "another usable series of the accession has more distinct slice positions",
+    "tie_lost": "as many slices as the selected series; prefer_kernels and tie_break decided",
+    "derived": "ImageType value 1 is not in series.kinds, or a value says it is a reformat",
+    "derived_lossy": "DERIVED only because the pixels were lossily recompressed",
+    "secondary": "a secondary capture, or SECONDARY in ImageType",
+    "localizer": "a scout: LOCALIZER in ImageType",
+    "not_ct": "not a CT image storage class (dose report, segmentation, other modality)",
+    "spectral": "a monoenergetic, virtual non-contrast, iodine or other multi-energy product",
+    "contrast": "the headers name a contrast agent and series.contrast is none",
+    "description_excluded": "SeriesDescription matches series.exclude_description_regex",
+    "fov_too_small": "the field of view is smaller than series.min_fov_mm",
+    "no_geometry": "position, orientation, pixel spacing, rows or columns are missing",
+    "too_few_slices": "fewer distinct slice positions than series.min_slices",
+    "not_axial": "an array axis is more than 10 degrees off its patient axis",
+    "mixed_geometry": "orientation, matrix, pixel spacing or in-plane position change inside it",
+    "conflicting_instances": "one SOPInstanceUID stands for different contents",
+    "duplicate_positions": "several full passes over the same positions that nothing tells apart",
+    "no_rescale": "RescaleSlope or RescaleIntercept is missing, so there are no Hounsfield units",
+    "not_hounsfield": "RescaleType names another unit than Hounsfield",
+    "too_irregular": "volume.irregular_spacing would displace slices by more than is allowed",
+    "tilted": "the gantry was tilted and volume.gantry_tilt is exclude",
+    "still_arriving": "the archive was still receiving it; asked again by the next run",
+    "unreadable_header": "an attribute that the choice rests on is missing or cannot be read",
+}
+
+ACCESSION_REASONS = {
+    "not_found": "the archive has no study for it; asked again by the next index",
+    "no_ct_series": "a study, but no series with CT images",
+    "ambiguous_study": "several studies; columns.study_uid can tell them apart",
+    "patient_mismatch": "several patients, or PatientID differs from the table's MRN",
+    "conflicting_rows": "its rows in the report table disagree (MRN, protocol, study or label)",
+    "no_mrn": "no MRN in the report table, so it cannot be put in a split",
+    "invalid_accession": "control characters, DICOM wildcards, a backslash, or too long",
+    "offline": "the archive keeps it on media that are not online",
+    "excluded_by_user": "listed in the exclusions table",
+    "no_answer": "the archive did not answer for it; asked again by the next run",
+}
+
+JOB_REASONS = {
+    "archive_unreachable": "no connection, or the connection broke too often",
+    "archive_refused": "the archive answered no: credentials, permission, AE title, missing file",
+    "transfer_incomplete": "fewer instances arrived than were listed",
+    "undecodable_pixels": "no decoder for the transfer syntax, or the decoder failed",
+    "truncated_file": "a file ends before its pixel data does",
+    "checksum_mismatch": "a file is not the one that was received",
+    "unequal_duplicates": "different pixels at one slice position",
+    "no_space": "the disk is full",
+    "internal_error": "a defect of this workflow; please report it",
+}
+
+FLAGS = {
+    "small_fov": "field of view below 250 mm: an organ or cardiac cut-out",
+    "odd_scan_length": "scan length outside 150 to 1000 mm",
+    "partial_coverage": "covers less than 75 % of the longest original series of the accession",
+    "no_air_peak": "no histogram peak between -1100 and -850 HU",
+    "hu_implausible": "no soft tissue around 0 HU, or values as if rescaled twice",
+    "padding_unapplied": "a padding value above -900 HU occurs inside the body and was left there",
+    "orientation_suspect": "bone does not lie posterior to the body's centre",
+    "derived_is_larger": "a derived series of the accession has more slices than the chosen one",
+    "tilt_corrected": "resampled out of a tilted gantry's sheared slices",
+    "spacing_irregular": "slices are not evenly spaced; see z_error_mm",
+}

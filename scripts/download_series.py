@@ -1,0 +1,32 @@
+"""The chosen series of one accession -> raw/<name>/ and received/<name>.json, complete or not."""
+
+import argparse
+import json
+from pathlib import Path
+
+from ctcohort import answers
+from ctcohort.archives import open_archive
+from ctcohort.downloads import fetch_series
+from ctcohort.faults import recorded, run
+from ctcohort.naming import accession_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="the accession as a file name")
+    parser.add_argument("series", help="SeriesInstanceUID, and how many instances it has")
+    parser.add_argument("--archive", required=True, help="JSON of the config's archive")
+    parser.add_argument("--raw", type=Path, required=True)
+    parser.add_argument("--received", type=Path, required=True)
+    options = parser.parse_args()
+    with recorded(Path("failures"), options.name, "download_series"):
+        accession = accession_of(options.name)
+        archive = open_archive(
+            json.loads(options.archive), store=answers.STORE, key=answers.patient_key()
+        )
+        headers = answers.headers_of(accession, options.series.split()[0])
+        fetch_series(archive, headers, target=options.raw, received=options.received)
+
+
+if __name__ == "__main__":
+    run(main)

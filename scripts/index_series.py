@@ -1,0 +1,86 @@
+"""accessions.txt -> series.csv: ask the archive, judge every candidate series on its headers."""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from ctcohort import answers, ledger
+from ctcohort.archives import open_archive
+from ctcohort.faults import InputError, run
+from ctcohort.files import read_table, write_table
+from ctcohort.indexing import blank_row, patient_of, query_of, rows_of
+from ctcohort.naming import normal_mrn
+from ctcohort.reports import read_exclusions
+from ctcohort.settings import SeriesRules, VolumeRules, parse
+
+PROGRESS_SECONDS = 30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("accessions", type=Path)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("--exclusions", default="", help="the exclusions table, if there is one")
+    parser.add_argument("--archive", required=True, help="JSON of the config's archive")
+    parser.add_argument("--series", required=True, help="canonical JSON of the config's series")
+    parser.add_argument("--verdict", required=True, help="canonical JSON of part of volume")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ledger", type=Path, required=True)
+    options = parser.parse_args()
+    settings = json.loads(options.archive)
+    cohort = list(read_table(options.cohort))
+    if [row["accession"] for row in cohort] != options.accessions.read_text().splitlines():
+        raise InputError(
+            f"{options.cohort} and {options.accessions} name different accessions; delete both and"
+            " run again"
+        )
+    left_out, left_out_patients = read_exclusions(
+        Path(options.exclusions) if options.exclusions else None
+    )
+    key = answers.patient_key()
+    archive = open_archive(settings, store=answers.STORE, key=key)
+    archive.prepare(threads=options.threads)
+    series, volume = parse(options.series, SeriesRules), parse(options.verdict, VolumeRules)
+    rows: list[dict[str, object]] = []
+    started = told = time.monotonic()
+    for number, event in enumerate(cohort, 1):
+        accession = event["accession"]
+        if accession in left_out or normal_mrn(event["mrn"]) in left_out_patients:
+            rows.append(blank_row(accession, "excluded_by_user"))
+        elif event["problem"]:
+            rows.append(blank_row(accession, event["problem"]))
+        else:
+            rows += rows_of(
+                accession,
+                query_of(event, settings["accession_prefixes"]),
+                patient=patient_of(event, check=settings["check_patient"], key=key),
+                archive=archive,
+                series=series,
+                volume=volume,
+            )
+        now = time.monotonic()
+        if now - told > PROGRESS_SECONDS:
+            told = now
+            left = (now - started) / number * (len(cohort) - number)
+            print(f"{number} of {len(cohort)} accessions, {left:.0f} s to go", file=sys.stderr)
+    write_table(options.ledger, ledger.COLUMNS, rows)
+    print(_forecast(rows), file=sys.stderr)
+
+
+def _forecast(rows: list[dict[str, object]]) -> str:
+    chosen = [row for row in rows if row["selected"]]
+    lost = Counter(str(row["reason"]) for row in rows if not row["selected"])
+    slices = sum(int(str(row["slices"])) for row in chosen)
+    gigabytes = sum(int(str(row["estimated_bytes"])) for row in chosen) / 1e9
+    reasons = ", ".join(f"{count} {reason}" for reason, count in lost.most_common())
+    return (
+        f"{len(chosen)} scans selected: {slices} slices, about {gigabytes:.2f} GB to fetch;"
+        f" not selected: {reasons or 'nothing'}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,56 @@
+"""raw/<name>/ -> processed/<name>.npz and .json: Hounsfield units on an isotropic grid."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="the accession as a file name")
+    parser.add_argument("--raw", type=Path, required=True)
+    parser.add_argument("--received", type=Path, required=True)
+    parser.add_argument("--parameters", required=True, help="JSON: algorithm and canonical volume")
+    parser.add_argument("--keep-raw", choices=("keep", "delete"), default="keep")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--volume", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True)
+    options = parser.parse_args()
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ[variable] = "1"  # slices are shared out to threads, not the products in them
+
+    from ctcohort import npz
+    from ctcohort.faults import recorded
+    from ctcohort.files import sha256, write_json
+    from ctcohort.settings import VolumeRules, digest, parse
+    from ctcohort.volumes import make_volume
+
+    with recorded(Path("failures"), options.name, "preprocess_volume"):
+        rules = parse(json.loads(options.parameters)["volume"], VolumeRules)
+        volume, record = make_volume(options.raw, options.received, rules, threads=options.threads)
+        received = json.loads(options.received.read_text())
+        npz.write(options.volume, volume.arrays())
+        write_json(
+            options.record,
+            {
+                "parameters_digest": digest(options.parameters),
+                "parameters": json.loads(json.loads(options.parameters)["volume"]),
+                **record,
+                "duplicate_files": received["duplicate_files"],
+                "raw_bytes": received["bytes"],
+                "npz_bytes": options.volume.stat().st_size,
+                "npz_sha256": sha256(options.volume),
+            },
+        )
+        if options.keep_raw == "delete":
+            shutil.rmtree(options.raw)
+    print(f"{options.volume}: {'x'.join(map(str, record['shape']))}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    from ctcohort.faults import run
+
+    run(main)

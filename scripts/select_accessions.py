@@ -1,0 +1,60 @@
+"""Report table -> accessions.txt, protocols.csv, cohort.csv: which scans are wanted."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ctcohort.faults import run
+from ctcohort.files import write_lines, write_table
+from ctcohort.naming import one_line
+from ctcohort.reports import select
+from ctcohort.settings import SelectRules, parse, partition_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reports", type=Path)
+    parser.add_argument("--columns", required=True, help="canonical JSON of the config's columns")
+    parser.add_argument("--select", required=True, help="canonical JSON of the config's select")
+    parser.add_argument("--partition", default="", help="K/N")
+    parser.add_argument("--accessions", type=Path, required=True)
+    parser.add_argument("--protocols", type=Path, required=True)
+    parser.add_argument("--cohort", type=Path, required=True)
+    options = parser.parse_args()
+    columns = json.loads(options.columns)
+    found = select(
+        options.reports,
+        columns,
+        parse(options.select, SelectRules),
+        partition=partition_of(options.partition),
+    )
+    write_table(
+        options.protocols,
+        ("protocol", "rows", "selected"),
+        (
+            {"protocol": protocol, "rows": count, "selected": protocol in found.selected_protocols}
+            for protocol, count in found.protocols.most_common()
+        ),
+    )
+    write_table(
+        options.cohort,
+        ("accession", "mrn", "study_uid", "split", "problem", *columns.get("carry", ())),
+        (
+            {
+                "accession": one_line(event.accession),
+                "mrn": event.mrn,
+                "study_uid": event.study_uid,
+                "split": event.split,
+                "problem": event.problem,
+                **event.carried,
+            }
+            for event in found.wanted
+        ),
+    )
+    write_lines(options.accessions, (one_line(event.accession) for event in found.wanted))
+    print(f"{len(found.wanted)} accessions selected", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)

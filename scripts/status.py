@@ -1,0 +1,52 @@
+"""What exists now, at any moment: status.csv, exclusions.proposed.csv, and a summary."""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+from ctcohort import manifest
+from ctcohort.faults import InputError, run
+from ctcohort.files import write_table
+from ctcohort.naming import name_of
+from ctcohort.vocabulary import JOB_REASONS
+
+SHOWN = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
+    options = parser.parse_args()
+    here = options.directory
+    dataset = manifest.read(here)
+    if not dataset.cohort:
+        raise InputError(f"{here}/cohort.csv does not exist yet: nothing has been selected")
+    rows = list(manifest.rows(here, dataset, key=None))
+    columns = (*manifest.COLUMNS, *manifest.carried_columns(dataset.cohort))
+    write_table(here / "status.csv", columns, rows)
+    print(f"{len(rows)} accessions")
+    print("\n".join(manifest.counts(rows)))
+    proposed = []
+    causes = defaultdict(list)
+    for row in rows:
+        failure = manifest.failure_of(here, name_of(row["accession"]))
+        if row["status"] != "failed" or failure is None:
+            continue
+        causes[failure["reason"], failure["transient"]].append((row["accession"], failure))
+        if not failure["transient"]:
+            proposed.append({"accession": row["accession"], "reason": failure["reason"]})
+    write_table(here / "exclusions.proposed.csv", ("accession", "reason"), proposed)
+    for (reason, transient), failed in causes.items():
+        print(f"\n{len(failed)} failed: {reason} ({JOB_REASONS.get(reason, reason)})")
+        for accession, failure in failed[:SHOWN]:
+            print(f"  {accession}: {failure['message']}")
+        print(
+            "  next: run snakemake again"
+            if transient
+            else "  next: mend the cause and run snakemake again, or copy the rows of"
+            " exclusions.proposed.csv into your exclusions table"
+        )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,75 @@
+"""Everything that was made -> manifest.csv: one row per line of accessions.txt."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ctcohort import manifest
+from ctcohort.answers import STORE
+from ctcohort.faults import InputError, run
+from ctcohort.files import write_lines, write_table
+from ctcohort.settings import private_key
+
+SHOWN = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("accessions", type=Path)
+    parser.add_argument("--key-file", default="")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    here = Path()
+    dataset = manifest.read(here)
+    key = private_key(options.key_file, STORE / "key.fingerprint")
+    rows = list(manifest.rows(here, dataset, key=key))
+    _assert_complete(options.accessions.read_text().splitlines(), rows)
+    _assert_distinct(rows)
+    columns = (*manifest.COLUMNS, *manifest.carried_columns(dataset.cohort))
+    write_table(options.output, columns, rows)
+    print("\n".join(manifest.counts(rows)), file=sys.stderr)
+
+
+def _assert_complete(accessions: list[str], rows: list[dict[str, object]]) -> None:
+    if accessions != [row["accession"] for row in rows]:
+        raise InputError(
+            "accessions.txt and cohort.csv name different accessions; delete both and run again"
+        )
+    silent = [row["accession"] for row in rows if row["status_reason"] == "no_answer"]
+    if silent:
+        write_lines(STORE / "ask_again.txt", map(str, silent))
+        raise InputError(
+            f"the archive did not answer for {len(silent)} of {len(rows)} accessions"
+            f" ({_some(silent)}); the manifest is not written. Run the same command again: only"
+            " those are asked for"
+        )
+    undone = [row["accession"] for row in rows if row["status"] not in ("included", "excluded")]
+    if undone:
+        raise InputError(
+            f"{len(undone)} of {len(rows)} accessions are not finished ({_some(undone)});"
+            " see `make status`"
+        )
+
+
+def _assert_distinct(rows: list[dict[str, object]]) -> None:
+    """Two scans with the same voxels in two sets would leak the test set into training."""
+    first: dict[object, dict[str, object]] = {}
+    for row in rows:
+        if row["status"] != "included":
+            continue
+        twin = first.setdefault(row["npz_sha256"], row)
+        if twin["split"] != row["split"]:
+            raise InputError(
+                f"accessions {twin['accession']} ({twin['split']}) and {row['accession']}"
+                f" ({row['split']}) have identical voxels but different patients; list one of them"
+                " in exclusions"
+            )
+
+
+def _some(accessions: list[object]) -> str:
+    more = ", ..." if len(accessions) > SHOWN else ""
+    return ", ".join(map(str, accessions[:SHOWN])) + more
+
+
+if __name__ == "__main__":
+    run(main)
