@@ -32,7 +32,8 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 
 demo: env
 	@$(BIN)/python scripts/make_demo.py demo
-	@$(BIN)/snakemake --directory demo --cores $(CORES) --quiet rules progress -- all pictures
+	@echo "running the workflow on demo/ ..."
+	@$(BIN)/snakemake --directory demo --cores $(CORES) --quiet all -- all pictures
 	@$(BIN)/python scripts/status.py --directory demo
 	@echo
 	@echo "volumes   demo/processed/*.npz"

@@ -10,7 +10,7 @@ from .answers import Answer
 from .archives import Archive, Query
 from .faults import Fault
 from .headers import Header, patient_mark
-from .selection import Candidate, choose
+from .selection import Candidate, choose, has_images
 from .settings import SeriesRules, VolumeRules
 from .vocabulary import SELECTED
 
@@ -53,7 +53,7 @@ def rows_of(
     if reason:
         yield blank_row(accession, reason)
         return
-    if not any(candidate.reason not in ("not_ct", "secondary") for candidate in candidates):
+    if not any(map(has_images, candidates)):
         yield blank_row(accession, "no_ct_series")
     for candidate in sorted(candidates, key=lambda c: (c.reason != SELECTED, c.series_uid)):
         yield _row(accession, candidate)

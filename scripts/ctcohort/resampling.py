@@ -152,7 +152,8 @@ def sheared(
     resample.SetInterpolator(sitk.sitkBSpline if interpolator == "bspline" else sitk.sitkLinear)
     resample.SetOutputPixelType(sitk.sitkFloat32)
     image = sitk.GetImageFromArray(volume)
-    result = sitk.GetArrayViewFromImage(resample.Execute(image))
+    resampled = resample.Execute(image)
+    result = sitk.GetArrayViewFromImage(resampled)
     return np.asarray(np.rint(np.clip(result, *clip)), dtype=np.int16)
 
 

@@ -14,10 +14,11 @@ from .vocabulary import SELECTED
 
 NEVER = {
     "LOCALIZER": "localizer",
-    "SECONDARY": "secondary",
     "REFORMATTED": "derived",
+    "SECONDARY": "secondary",
 }
-"""ImageType values that never pass, wherever they stand (PS3.3 C.7.6.1.1.2 and C.8.2.1.1.1)."""
+"""ImageType values that never pass, wherever they stand, the most telling first (PS3.3 C.7.6.1.1.2
+and C.8.2.1.1.1)."""
 
 MISSING = "MISSING"
 """What `series.kinds` calls an absent or empty ImageType."""
@@ -78,7 +79,7 @@ def judge(candidate: Candidate, series: SeriesRules, volume: VolumeRules) -> str
     if headers is None:
         return "fewer_slices"
     images = [header for header in headers if header.sop_class_uid in CT_CLASSES]
-    if not images:
+    if not has_images(candidate):
         captured = all(h.sop_class_uid.startswith(SECONDARY_CAPTURE) for h in headers)
         return "secondary" if captured else "not_ct"
     candidate.verdict = assess(images, volume, min_slices=series.min_slices)
@@ -92,6 +93,12 @@ def judge(candidate: Candidate, series: SeriesRules, volume: VolumeRules) -> str
     )
 
 
+def has_images(candidate: Candidate) -> bool:
+    """Whether a candidate has CT images, as far as its headers are known."""
+    headers = candidate.headers
+    return headers is None or any(header.sop_class_uid in CT_CLASSES for header in headers)
+
+
 def _kind_reason(header: Header, series: SeriesRules) -> str:
     reasons = [_type_reason(frame.image_type, header, series) for frame in header.frames]
     return next(filter(None, [*reasons, _type_reason(header.image_type, header, series)]), "")
@@ -99,9 +106,9 @@ def _kind_reason(header: Header, series: SeriesRules) -> str:
 
 def _type_reason(image_type: tuple[str, ...], header: Header, series: SeriesRules) -> str:
     values = [value.upper() for value in image_type]
-    for value in values:
-        if value in NEVER:
-            return NEVER[value]
+    for value, reason in NEVER.items():
+        if value in values:
+            return reason
     kind = values[0] if values and values[0] else MISSING
     if kind in {allowed.upper() for allowed in series.kinds}:
         return ""
