@@ -187,8 +187,9 @@ def assess(headers: Sequence[Header], rules: VolumeRules, *, min_slices: int = 2
     verdict.measures = _with(measures, matrix, extra, rules)
     verdict.reason = (
         ("" if agree and agree_too else "mixed_geometry")
+        or ("too_few_slices" if measures.slices < 2 else "")
         or ("not_axial" if (measures.obliquity_degrees or 0) > MAX_OBLIQUITY_DEGREES else "")
-        or ("too_few_slices" if measures.slices < max(2, min_slices) else "")
+        or ("too_few_slices" if measures.slices < min_slices else "")
         or ("" if aligned else "mixed_geometry")
         or _unusable(stack)
         or _spacing_reason(stack, verdict.measures, rules)
@@ -380,7 +381,7 @@ def _stack(
         column_spacing=stack.column_spacing,
         slice_spacing=step or None,
         spacing_regular=regular,
-        z_error_mm=float(np.abs(distances - step * np.arange(len(distances))).max()),
+        z_error_mm=round(float(np.abs(distances - step * np.arange(len(distances))).max()), 6),
         gap_mm=float(intervals.max()) if len(intervals) else None,
         missing_slices=int(sum(round(n) - 1 for n in steps if n >= GAP_STEPS)),
         tilt_degrees=float(np.degrees(np.arctan(np.linalg.norm(drift)))) if tilted else 0.0,

@@ -15,6 +15,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from .files import replacing
@@ -78,6 +79,7 @@ def draw(volume: Path, record: Mapping[str, Any], title: str, target: Path) -> N
                     va="center",
                     fontsize=11,
                     fontweight="bold",
+                    path_effects=[withStroke(linewidth=2, foreground="black")],
                 )
             _mark_gaps(axis, record, cut, height)
     _histogram(axes[0, 3], ct)
