@@ -126,7 +126,9 @@ def volume_memory(wildcards):
     voxels = plane * float(row["scan_length_mm"]) / z
     tilted = float(row["tilt_degrees"] or 0) > 0
     source = float(row["slices"]) * rows * columns
-    return int(300 + (voxels * 5 + plane * 8 * 80 + tilted * (source * 20 + voxels * 8)) / 1e6)
+    # measured: 120 MB of libraries, a window of some 70 planes of doubles, the volume twice (as an
+    # array and as bytes to deflate) and its compressed form; a tilted scan is held whole by ITK
+    return int(200 + (voxels * 5.5 + plane * 8 * 70 + tilted * (source * 20 + voxels * 4)) / 1e6)
 
 
 onstart:

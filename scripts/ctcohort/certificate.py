@@ -12,6 +12,9 @@ MEASURED_FROM_HU = -1100
 """Below this is padding by another name; left out of the histogram."""
 
 BIN_HU = 10
+BINS = 600
+"""Bins of the histogram, from `MEASURED_FROM_HU` on; one more on either side takes the rest."""
+
 AIR_HU = (-1100, -850)
 AIR_SHARE = 0.005
 """Share of the measured voxels that the fullest 10 HU bin of air must hold."""
@@ -34,53 +37,30 @@ SCAN_LENGTH_MM = (150.0, 1000.0)
 
 @dataclass(slots=True)
 class Certificate:
-    """Sums over the slices of one scan; call `add` for each, then `measures`."""
+    """Counts over slices: of one (`measure`), of a whole scan (`add` one after the other).
 
-    clip: tuple[float, float]
+    `body` and `bone` are voxel count and summed distance to the back, of sparse voxels.
+    """
+
     voxels: int = 0
     padded: int = 0
     unapplied: int = 0
     low: int = 0
     high: int = 0
-    bins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(600, np.int64))
+    bins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS + 2, np.int64))
     body: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     bone: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
 
-    def add(
-        self,
-        hu: NDArray[np.float64],
-        mask: NDArray[np.bool_] | None,
-        unapplied: int,
-        posterior: NDArray[np.float64],
-    ) -> None:
-        """Take in one slice before clipping.
-
-        Parameters
-        ----------
-        hu, mask : (rows, columns); the mask is True where padded
-        unapplied : padding values that were left as tissue
-        posterior : (2,) how much further to the patient's back a row, a column is than the last
-        """
-        self.voxels += hu.size
-        self.unapplied += unapplied
-        self.low += int((hu < self.clip[0]).sum())
-        self.high += int((hu > self.clip[1]).sum())
-        measured = hu if mask is None else hu[~mask]
-        if mask is not None:
-            self.padded += int(mask.sum())
-            self.low -= int((hu[mask] < self.clip[0]).sum())
-            self.high -= int((hu[mask] > self.clip[1]).sum())
-        places = ((measured - MEASURED_FROM_HU) / BIN_HU).ravel()
-        counted = places[(places >= 0) & (places < len(self.bins))].astype(np.intp)
-        self.bins += np.bincount(counted, minlength=len(self.bins))
-        sparse = hu[::EVERY, ::EVERY]
-        inside = np.ones(sparse.shape, bool) if mask is None else ~mask[::EVERY, ::EVERY]
-        back = np.add.outer(
-            np.arange(sparse.shape[0]) * posterior[0], np.arange(sparse.shape[1]) * posterior[1]
-        )
-        for sums, threshold in ((self.body, BODY_HU), (self.bone, BONE_HU)):
-            chosen = (sparse > threshold) & inside
-            sums += chosen.sum(), back[chosen].sum()
+    def add(self, other: Certificate) -> None:
+        """Take in the counts of another slice."""
+        self.voxels += other.voxels
+        self.padded += other.padded
+        self.unapplied += other.unapplied
+        self.low += other.low
+        self.high += other.high
+        self.bins += other.bins
+        self.body += other.body
+        self.bone += other.bone
 
     def measures(self) -> dict[str, Any]:
         """Shares of all voxels, and the air peak in HU (the middle of its bin)."""
@@ -96,27 +76,29 @@ class Certificate:
 
     def flags(self, *, fov_mm: float, scan_length_mm: float) -> list[str]:
         """Words of `vocabulary.FLAGS` that the measurements raise."""
-        behind = self._bone_behind_body()
         raised = {
             "small_fov": fov_mm < SMALL_FOV_MM,
             "odd_scan_length": not SCAN_LENGTH_MM[0] <= scan_length_mm <= SCAN_LENGTH_MM[1],
             "no_air_peak": self._air_peak() is None,
             "hu_implausible": self._share(*TISSUE_HU) < TISSUE_SHARE,
             "padding_unapplied": self.unapplied > 0,
-            "orientation_suspect": behind is False,
+            "orientation_suspect": self._bone_behind_body() is False,
         }
         return [flag for flag, up in raised.items() if up]
 
     def _range(self, low: float, high: float) -> NDArray[np.int64]:
-        first, last = (int((hu - MEASURED_FROM_HU) / BIN_HU) for hu in (low, high))
+        first, last = (int((hu - MEASURED_FROM_HU) / BIN_HU) + 1 for hu in (low, high))
         return self.bins[first:last]
 
+    def _measured(self) -> int:
+        return max(1, int(self.bins[1:].sum()))
+
     def _share(self, low: float, high: float) -> float:
-        return float(self._range(low, high).sum() / max(1, self.bins.sum()))
+        return float(self._range(low, high).sum() / self._measured())
 
     def _air_peak(self) -> float | None:
         air = self._range(*AIR_HU)
-        if air.max() < AIR_SHARE * max(1, self.bins.sum()):
+        if air.max() < AIR_SHARE * self._measured():
             return None
         return float(AIR_HU[0] + BIN_HU * int(air.argmax()) + BIN_HU / 2)
 
@@ -125,3 +107,42 @@ class Certificate:
         if not self.body[0] or self.bone[0] < BONE_SHARE * self.body[0]:
             return None
         return bool(self.bone[1] / self.bone[0] > self.body[1] / self.body[0])
+
+
+def measure(
+    hu: NDArray[np.float64],
+    mask: NDArray[np.bool_] | None,
+    unapplied: int,
+    *,
+    posterior: tuple[float, float],
+    clip: tuple[float, float],
+) -> Certificate:
+    """The counts of one slice before clipping.
+
+    Parameters
+    ----------
+    hu, mask : (rows, columns); the mask is True where padded
+    unapplied : padding values that were left as tissue
+    posterior : how many mm further to the patient's back a row, a column is than the one before
+    clip : (low, high) HU
+    """
+    kept = hu if mask is None else hu[~mask]
+    places = kept * (1 / BIN_HU)
+    places += 1 - MEASURED_FROM_HU / BIN_HU
+    np.clip(places, 0, BINS + 1, out=places)
+    sparse = hu[::EVERY, ::EVERY]
+    inside = np.ones(sparse.shape, bool) if mask is None else ~mask[::EVERY, ::EVERY]
+    back = np.add.outer(
+        np.arange(sparse.shape[0]) * posterior[0], np.arange(sparse.shape[1]) * posterior[1]
+    )
+    body, bone = ((sparse > threshold) & inside for threshold in (BODY_HU, BONE_HU))
+    return Certificate(
+        voxels=hu.size,
+        padded=hu.size - kept.size,
+        unapplied=unapplied,
+        low=int(np.count_nonzero(kept < clip[0])),
+        high=int(np.count_nonzero(kept > clip[1])),
+        bins=np.bincount(places.astype(np.intp).ravel(), minlength=BINS + 2),
+        body=np.array([np.count_nonzero(body), back[body].sum()]),
+        bone=np.array([np.count_nonzero(bone), back[bone].sum()]),
+    )

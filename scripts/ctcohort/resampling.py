@@ -29,7 +29,7 @@ BETWEEN_UNIT = 2.0**-10
 LONG_INTERVAL_STEPS = 2.0
 """Intervals of more steps are bridged linearly (rule 8)."""
 
-BLOCK = 32
+BLOCK = 16
 """Output samples per dense block."""
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
+from pydicom.tag import Tag
 
 from . import ALGORITHM_VERSION, resampling
-from .certificate import Certificate
+from .certificate import Certificate, measure
 from .downloads import read_received
 from .faults import Fault
 from .geometry import Dropped, Slice, Stack, Verdict, assess
@@ -27,8 +28,13 @@ from .vocabulary import SERIES_REASONS
 
 Array = NDArray[np.float64]
 
+_Planes = Callable[[Callable[[Array], Array]], Iterator[Array]]
+"""Gives every slice in order after a function has been applied to it."""
+
 PATIENT = ("PatientAge", "PatientSex", "PatientBirthDate", "StudyDate")
 """Read for age and sex; neither date is kept."""
+
+TAGS: list[Any] = [Tag(keyword) for keyword in (*KEYWORDS, *PATIENT)]
 
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 """Units of PatientAge (PS3.5 6.2, AS)."""
@@ -125,14 +131,14 @@ def make_volume(
             verdict.reason,
             f"{raw}: the files do not make a volume: {SERIES_REASONS[verdict.reason]}",
         )
-    frame = _frame(stack)
-    certificate = Certificate(clip=rules.clip_hu)
-    clip = rules.clip_hu
-    posterior = np.array([stack.column_direction[1], stack.row_direction[1]]) * np.array(
-        [stack.row_spacing, stack.column_spacing]
+    certificate = Certificate()
+    posterior = (
+        stack.column_direction[1] * stack.row_spacing,
+        stack.row_direction[1] * stack.column_spacing,
     )
 
-    def hu_of(place: int) -> tuple[Array, NDArray[np.bool_] | None, int]:
+    def slice_of(place: int) -> tuple[Certificate, Array]:
+        """Counts and clipped HU (rows, columns) of one slice."""
         hu, mask, unapplied = reader.hu(stack.slices[place])
         for rival in stack.rivals[place]:
             if not np.array_equal(hu, reader.hu(rival)[0]):
@@ -141,22 +147,24 @@ def make_volume(
                     f"{raw}: instances {stack.slices[place].header.sop_instance_uid} and"
                     f" {rival.header.sop_instance_uid} are at one position with different pixels",
                 )
-        return hu, mask, unapplied
+        counts = measure(hu, mask, unapplied, posterior=posterior, clip=rules.clip_hu)
+        return counts, _clipped(hu, mask, rules.clip_hu)
 
-    def measured(work: tuple[Array, NDArray[np.bool_] | None, int]) -> Array:
-        certificate.add(*work, posterior)
-        return _clipped(work[0], work[1], clip)
+    def planes(finish: Callable[[Array], Array]) -> Iterator[Array]:
+        """Every slice in order, finished by the threads and counted."""
 
-    places = range(len(stack.slices))
+        def work(place: int) -> tuple[Certificate, Array]:
+            counts, hu = slice_of(place)
+            return counts, finish(hu)
+
+        for counts, plane in _ahead(work, range(len(stack.slices)), threads):
+            certificate.add(counts)
+            yield plane
+
     if stack.tilted:
-        slices = np.empty((len(places), *_shape(stack)), np.float32)
-        for place, work in zip(places, _ahead(hu_of, places, threads), strict=True):
-            slices[place] = measured(work)
-        volume, extrapolated = _upright(slices, stack, rules, threads)
+        volume, extrapolated = _upright(planes, stack, rules, threads)
     else:
-        volume, extrapolated = _straight(
-            _ahead(hu_of, places, threads), measured, stack, frame, rules
-        )
+        volume, extrapolated = _straight(planes, stack, rules)
     dropped = verdict.dropped + [
         Dropped(rival.header.sop_instance_uid, rival.index, "duplicate")
         for rivals in stack.rivals
@@ -179,7 +187,7 @@ class _Reader:
             dataset = dcmread(
                 raw / f"{uid}.dcm",
                 stop_before_pixels=True,
-                specific_tags=[*KEYWORDS, *PATIENT],
+                specific_tags=TAGS,
             )
             syntax = str(dataset.file_meta.TransferSyntaxUID)
             self.transfer_syntaxes.add(syntax)
@@ -296,14 +304,9 @@ def _targets(knots: Array, step: float, target: float) -> Array:
     return np.arange(resampling.output_size(count, step, target), dtype=np.float64) * target
 
 
-def _straight(
-    slices: Iterator[Any],
-    measured: Callable[[Any], Array],
-    stack: Stack,
-    frame: _Frame,
-    rules: VolumeRules,
-) -> tuple[Volume, int]:
+def _straight(planes: _Planes, stack: Stack, rules: VolumeRules) -> tuple[Volume, int]:
     """Resample along the array's own axes."""
+    frame = _frame(stack)
     rows, columns = _shape(stack)
     counts = (columns, rows) if frame.transpose else (rows, columns)
     steps = np.array([stack.step, frame.y_spacing, frame.x_spacing])
@@ -318,17 +321,18 @@ def _straight(
         resampling.axis(k, t, step=s, interpolator=rules.interpolator)
         for k, t, s in zip(knots, targets, steps, strict=True)
     )
-    planes = (resampling.in_plane(frame.put(measured(work)), y, x) for work in slices)
-    ct = resampling.along_z(planes, z, (y.size, x.size), rules.clip_hu)
+    resampled = planes(lambda hu: resampling.in_plane(frame.put(hu), y, x))
+    ct = resampling.along_z(resampled, z, (y.size, x.size), rules.clip_hu)
     direction = np.stack([stack.stack_direction, frame.y, frame.x], axis=1)
     beyond = int((targets[0] > knots[0][-1] + 1e-6).sum())
     return Volume(ct, spacing, frame.corner, direction), beyond
 
 
-def _upright(
-    slices: NDArray[np.float32], stack: Stack, rules: VolumeRules, threads: int
-) -> tuple[Volume, int]:
+def _upright(planes: _Planes, stack: Stack, rules: VolumeRules, threads: int) -> tuple[Volume, int]:
     """Resample a tilted stack onto a grid along the table and across it (rule 9)."""
+    slices = np.empty((len(stack.slices), *_shape(stack)), np.float32)
+    for place, plane in enumerate(planes(lambda hu: hu)):
+        slices[place] = plane
     places = _places_z(stack, rules)
     if not np.allclose(np.diff(places), stack.step):
         count = int(np.ceil(places[-1] / stack.step - 1e-6)) + 1
