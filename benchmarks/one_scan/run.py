@@ -1,0 +1,204 @@
+"""`preprocess_volume` against the reference, whole processes in turn on the same scans.
+
+    .venv/bin/python benchmarks/one_scan/run.py [--runs 3] [--real FOLDER]
+
+Writes `benchmarks/one_scan/results.md`: medians of CPU, wall and peak memory as ratios, the bytes
+written, and the largest difference of a voxel between the first and the last slice.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+SCRIPTS = HERE.parents[1] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import gdcm  # noqa: E402
+
+from ctcohort import phantoms  # noqa: E402
+from ctcohort.archives import Query  # noqa: E402
+from ctcohort.archives.folder import FolderArchive  # noqa: E402
+from ctcohort.downloads import fetch_series  # noqa: E402
+
+COMPRESSED = {
+    "JPEG lossless": gdcm.TransferSyntax.JPEGLosslessProcess14_1,
+    "JPEG-LS": gdcm.TransferSyntax.JPEGLSLossless,
+    "JPEG 2000": gdcm.TransferSyntax.JPEG2000Lossless,
+}
+
+PARAMETERS = json.dumps(
+    {
+        "algorithm": "1",
+        "volume": json.dumps(
+            {
+                "clip_hu": [-1000, 1000],
+                "spacing_mm": [0.8, 0.8, 0.8],
+                "interpolator": "bspline",
+                "irregular_spacing": "mode",
+                "gantry_tilt": "correct",
+            }
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one process took."""
+
+    cpu: float
+    wall: float
+    megabytes: float
+
+
+def measured(command: list[str], folder: Path) -> Cost:
+    """Run a command and account for it and its children."""
+    program = (
+        "import json, resource, subprocess, sys, time\n"
+        "start = time.perf_counter()\n"
+        "subprocess.run(sys.argv[1:], check=True, capture_output=True)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(json.dumps([used.ru_utime + used.ru_stime, time.perf_counter() - start,"
+        " used.ru_maxrss / 1024]))"
+    )
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command],
+        cwd=folder,
+        env=os.environ | one,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return Cost(*json.loads(done.stdout))
+
+
+def phantom_archive(folder: Path, *, slices: int, syntax: int | None = None) -> Path:
+    """A 512 x 512 phantom scan as files, compressed by GDCM if asked for."""
+    stack = phantoms.SliceStack.oriented(count=slices, step=0.7, rows=512, columns=512, fov=360)
+    series = phantoms.make_series(phantoms.Phantom(), stack)
+    for path in phantoms.write_files(series, folder / "archive"):
+        if syntax is not None:
+            transcode(path, syntax)
+    return folder / "archive"
+
+
+def transcode(path: Path, syntax: int) -> None:
+    """Compress a file in place."""
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    change = gdcm.ImageChangeTransferSyntax()
+    if not reader.Read():
+        raise ValueError(f"{path} cannot be read")
+    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    change.SetInput(reader.GetImage())
+    if not change.Change():
+        raise ValueError(f"{path} cannot be compressed")
+    writer = gdcm.ImageWriter()  # opens its file when it is named: not before all is read
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    if not writer.Write():
+        raise ValueError(f"{path} cannot be written")
+
+
+def download(source: Path, folder: Path) -> None:
+    """The largest series of a folder as ``raw/A`` and ``received/A.json``."""
+    archive = FolderArchive(source, link=False, store=folder / "index", key=b"benchmark")
+    archive.prepare(threads=1)
+    (accession,) = archive.index.execute(
+        "SELECT accession FROM files GROUP BY accession ORDER BY count(*) DESC LIMIT 1"
+    ).fetchone()
+    series = max(archive.find(Query((accession,))), key=lambda found: found.instances)
+    fetch_series(
+        archive,
+        archive.headers(series),
+        target=folder / "raw" / "A",
+        received=folder / "received" / "A.json",
+    )
+
+
+def compare(name: str, source: Path, folder: Path, runs: int) -> list[str]:
+    """Rows of the table for one scan."""
+    download(source, folder)
+    python = sys.executable
+    product = [python, str(SCRIPTS / "preprocess_volume.py"), "A", "--raw", "raw/A"]
+    product += ["--received", "received/A.json", "--parameters", PARAMETERS]
+    product += ["--volume", "product.npz", "--record", "product.json"]
+    reference = [python, str(HERE / "reference.py"), "raw/A", "reference.npz"]
+    costs: dict[str, list[Cost]] = {}
+    for _ in range(runs):
+        for label, command in (
+            ("reference", reference),
+            ("product", product),
+            ("product, 2 threads", [*product, "--threads", "2"]),
+        ):
+            costs.setdefault(label, []).append(measured(command, folder))
+    with np.load(folder / "product.npz") as made, np.load(folder / "reference.npz") as expected:
+        ct, article = made["ct"], expected["ct"]
+    np.save(folder / "ct.npy", ct)
+    np.savez_compressed(folder / "zlib.npz", ct=ct)
+    limit = [python, str(HERE / "limit.py"), "raw/A", "ct.npy", "limit.npz"]
+    costs["limit"] = [measured(limit, folder) for _ in range(runs)]
+    record = json.loads((folder / "product.json").read_text())
+    inside = ct.shape[0] - record["extrapolated_slices"], ct.shape[1] - 1, ct.shape[2] - 1
+    within = tuple(slice(0, size) for size in inside)
+    worst = np.abs(ct[within].astype(int) - article[within]).max()
+    ratio = (folder / "product.npz").stat().st_size / (folder / "zlib.npz").stat().st_size
+    base = _median(costs["reference"])
+    return [
+        f"| {name} | {label} | {cost.cpu:.1f} | {base.cpu / cost.cpu:.1f} | {cost.wall:.1f} |"
+        f" {cost.megabytes:.0f} | {base.megabytes / cost.megabytes:.1f} |"
+        + (f" {ratio:.3f} | {worst} |" if label == "product" else " | |")
+        for label, cost in ((label, _median(each)) for label, each in costs.items())
+    ]
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(
+        statistics.median(cost.cpu for cost in costs),
+        statistics.median(cost.wall for cost in costs),
+        statistics.median(cost.megabytes for cost in costs),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--real", type=Path, help="a folder with one real scan")
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "phantom"
+        source = phantom_archive(folder, slices=400)
+        rows += compare("phantom 512 x 512 x 400", source, folder, options.runs)
+        for label, syntax in COMPRESSED.items():
+            folder = Path(place) / label
+            source = phantom_archive(folder, slices=100, syntax=syntax)
+            rows += compare(f"phantom 512 x 512 x 100, {label}", source, folder, options.runs)
+        if options.real:
+            folder = Path(place) / "real"
+            rows += compare("real chest", options.real.absolute(), folder, options.runs)
+    lines = [
+        f"Medians of {options.runs} runs in turn; CPU includes start-up and imports.",
+        "",
+        "| scan | what | CPU s | times less CPU | wall s | peak MB | times less memory |"
+        " bytes / savez_compressed | largest difference, HU |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *rows,
+    ]
+    (HERE / "results.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
