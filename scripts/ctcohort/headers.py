@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 
 from .naming import normal_mrn
 
@@ -66,6 +68,13 @@ KEYWORDS = (
 )
 """What is read of an instance, and all that is ever kept: no name, no birth date."""
 
+_TAGS = {keyword: Tag(keyword) for keyword in KEYWORDS}
+
+MAX_KNOWN = 10_000
+"""Converted elements to remember."""
+
+_KNOWN: dict[tuple[str, str, bytes, bool], tuple[str, ...]] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -87,6 +96,11 @@ class Frame:
     intercept: float | None
     rescale_type: str
     image_type: tuple[str, ...]
+
+    @property
+    def in_whole_hu(self) -> bool:
+        """Whether every stored value is a whole number of the output unit."""
+        return float(self.slope or 0).is_integer() and float(self.intercept or 0).is_integer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +318,27 @@ def _sequence(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 
 def _texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """An element's values as text.
+
+    The slices of a series say nearly all the same, and converting an element takes pydicom longer
+    than anything else here: equal plain ASCII is converted once.
+    """
+    raw = dataset.get_item(_TAGS[keyword])
+    if raw is None:
+        return ()
+    if not isinstance(raw, RawDataElement) or raw.value is None:
+        return _converted(dataset, keyword)
+    if raw.VR in (None, "UN", "SQ") or not raw.value.isascii() or b"\x1b" in raw.value:
+        return _converted(dataset, keyword)
+    key = keyword, raw.VR, raw.value, raw.is_little_endian
+    if key not in _KNOWN:
+        if len(_KNOWN) >= MAX_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = _converted(dataset, keyword)
+    return _KNOWN[key]
+
+
+def _converted(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     value = _value(dataset, keyword)
     if value is None or value == "":
         return ()

@@ -26,6 +26,20 @@ PLUGINS = {
 """pydicom's decoder plugin per compressed transfer syntax: always the same one, so that lossy
 pixels come out the same everywhere."""
 
+PIXEL_KEYWORDS = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+)
+"""What decoding and padding need of a header."""
+
 PACKAGES = {
     "gdcm": "python-gdcm (conda: gdcm)",
     "pylibjpeg": "pylibjpeg and pylibjpeg-openjpeg",
@@ -59,8 +73,17 @@ def check_decoder(transfer_syntax: str) -> None:
         )
 
 
-def stored_values(dataset: Any) -> NDArray[np.integer[Any]]:
+def stored_values(
+    dataset: Any, pixel_data: bytes | memoryview | None = None
+) -> NDArray[np.integer[Any]]:
     """Decoded pixels of an instance, (frames, rows, columns), in the pixels' own signedness.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Has the image pixel module (PS3.3 C.7.6.3), `PIXEL_KEYWORDS`.
+    pixel_data : bytes-like, optional
+        Value of its PixelData; None where the dataset itself has it.
 
     Raises
     ------
@@ -75,12 +98,31 @@ def stored_values(dataset: Any) -> NDArray[np.integer[Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deviations that the decoders repair
             values, _ = get_decoder(syntax).as_array(
-                dataset, raw=True, decoding_plugin=PLUGINS.get(syntax, "")
+                dataset if pixel_data is None else pixel_data,
+                raw=True,
+                decoding_plugin=PLUGINS.get(syntax, ""),
+                **({} if pixel_data is None else _options(dataset)),
             )
     except Exception as error:
         raise Fault("undecodable_pixels", f"{type(error).__name__}: {error}") from None
     stored: NDArray[np.integer[Any]] = values.reshape(-1, *values.shape[-2:])
     return stored
+
+
+def _options(dataset: Any) -> dict[str, Any]:
+    """What pydicom's decoders must know of pixels that come without their dataset."""
+    return {
+        "rows": dataset.Rows,
+        "columns": dataset.Columns,
+        "number_of_frames": int(dataset.get("NumberOfFrames", 1) or 1),
+        "samples_per_pixel": 1,
+        "photometric_interpretation": dataset.get("PhotometricInterpretation", "MONOCHROME2"),
+        "bits_allocated": dataset.BitsAllocated,
+        "bits_stored": dataset.get("BitsStored", dataset.BitsAllocated),
+        "pixel_representation": dataset.get("PixelRepresentation", 0),
+        "pixel_keyword": "PixelData",
+        "view_only": True,
+    }
 
 
 def padding_of(dataset: Any) -> Padding | None:

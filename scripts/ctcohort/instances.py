@@ -69,19 +69,26 @@ def _problem(dataset: Any, stream: BinaryIO) -> str:
         stream.seek(0)
         whole = dcmread(stream)
         return "" if len(whole.get("PixelData", b"")) >= expected else "pixel data is cut off"
-    start = stream.tell()
-    element = stream.read(12)
-    if element[:4] not in _PIXEL_DATA:
+    length = enter_pixel_data(stream, syntax)
+    if length is None:
         return "it has no pixel data"
     if syntax.is_encapsulated:
         return "" if _ends(stream, size) else "its compressed pixel data has no end"
-    order = "little" if syntax.is_little_endian else "big"
-    short = syntax.is_implicit_VR
-    length = int.from_bytes(element[4:8] if short else element[8:12], order)  # type: ignore[arg-type]
-    end = start + (8 if short else 12) + length
-    if length < expected or end > size:
-        return f"pixel data has {min(length, size - start)} bytes of {expected}"
+    if length < expected or stream.tell() + length > size:
+        return f"pixel data has {min(length, size - stream.tell())} bytes of {expected}"
     return ""
+
+
+def enter_pixel_data(stream: BinaryIO, syntax: Any) -> int | None:
+    """Go from the PixelData element to the first byte of its value; return the value's length.
+
+    `stream` stands where `dcmread(..., stop_before_pixels=True)` left it. None where another
+    element, or the end, follows. Of encapsulated pixel data the length is undefined (PS3.5 7.1).
+    """
+    element = stream.read(8 if syntax.is_implicit_VR else 12)
+    if element[:4] not in _PIXEL_DATA:
+        return None
+    return int.from_bytes(element[-4:], "little" if syntax.is_little_endian else "big")
 
 
 def _ends(stream: BinaryIO, size: int) -> bool:

@@ -1,8 +1,9 @@
 """Writing a volume as a deterministic ``.npz`` that plain `numpy.load` reads.
 
 A zip archive of ``.npy`` members whose bytes follow from the arrays alone: fixed order, no time
-stamp, no host. Deflate is libdeflate's (in imagecodecs) at level 1: on a chest volume it takes a
-sixth of zlib's time at `np.savez_compressed`'s level, for 1.3 % more bytes.
+stamp, no host. Deflate is libdeflate's (in imagecodecs) at level 2: on chest volumes it takes a
+sixth of zlib's time at `np.savez_compressed`'s level, for at most 1 % more bytes; level 1 is faster
+still, but takes up to 2.3 % more.
 """
 
 from __future__ import annotations
@@ -12,16 +13,30 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .files import write_bytes
 
-LEVEL = 1
+LEVEL = 2
 _DEFLATED = 8
 _EPOCH = 0, 0x21  # 1980-01-01, the first day that a zip archive can name
 _LIMIT = 2**32 - 1
+
+
+def empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """An array that `write` can deflate where it lies: its memory begins with its npy header.
+
+    Deflating needs header and voxels in one piece; joining them would take the volume's memory
+    a second time.
+    """
+    header = _header(shape, np.dtype(dtype))
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(len(header) + size, np.uint8)
+    memory[: len(header)] = np.frombuffer(header, np.uint8)
+    return memory[len(header) :].view(dtype).reshape(shape)
 
 
 def write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
@@ -65,7 +80,21 @@ def write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     write_bytes(path, *chunks, *directory, end)
 
 
-def _npy(array: NDArray[np.generic]) -> bytes:
+def _npy(array: NDArray[np.generic]) -> Any:
+    """The bytes of a ``.npy`` file; without a copy for an array that `empty` made."""
+    header = _header(array.shape, array.dtype)
+    memory = array
+    while isinstance(memory.base, np.ndarray):
+        memory = memory.base
+    if memory.dtype == np.uint8 and memory.nbytes == len(header) + array.nbytes:
+        start = np.frombuffer(header, np.uint8)
+        if array.flags.c_contiguous and np.array_equal(memory[: len(header)], start):
+            return memory.data
+    return header + np.ascontiguousarray(array).tobytes()
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     stream = io.BytesIO()
-    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    facts = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, facts)
     return stream.getvalue()

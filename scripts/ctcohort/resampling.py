@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import npz
+
 Array = NDArray[np.float64]
 
 WEIGHT_UNIT = 2.0**-18
@@ -31,6 +33,9 @@ LONG_INTERVAL_STEPS = 2.0
 
 BLOCK = 16
 """Output samples per dense block."""
+
+PART = 1 << 13
+"""Voxels of a plane that the pass along z works on at a time, so that they stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +102,25 @@ def along_z(
     -------
     (z, y, x) int16, rounded to the nearest even
     """
-    volume = np.empty((z.size, *shape), np.int16)
+    volume = npz.empty((z.size, *shape), np.int16)
     flat = volume.reshape(z.size, -1)
-    window = np.empty((max(b.high - b.low for b in z.blocks), flat.shape[1]))
-    start = stop = 0
+    tallest = max(block.high - block.low for block in z.blocks)
+    window = np.empty((2 * tallest, flat.shape[1]))
+    first = stop = 0  # slices first:stop are in window[: stop - first]
     for block in z.blocks:
-        kept = max(0, stop - block.low)
-        window[:kept] = window[stop - start - kept : stop - start].copy() if kept else 0
-        for _ in range(stop, block.low):
-            next(slices)
-        start, stop = block.low, max(stop, block.low)
+        if block.high - first > len(window):
+            for place in range(block.low, stop):
+                window[place - block.low] = window[place - first]
+            first = block.low
         while stop < block.high:
-            window[stop - start] = next(slices).reshape(-1)
+            plane = next(slices).reshape(-1)
+            if stop >= first:
+                window[stop - first] = plane
             stop += 1
-        for columns in range(0, flat.shape[1], 1 << 16):
-            part = slice(columns, columns + (1 << 16))
-            hu = block.weights @ window[: block.high - block.low, part]
+        samples = window[block.low - first : block.high - first]
+        for columns in range(0, flat.shape[1], PART):
+            part = slice(columns, columns + PART)
+            hu = block.weights @ samples[:, part]
             np.clip(hu, *clip, out=hu)
             flat[block.first : block.last, part] = np.rint(hu, out=hu)
     for _ in slices:
@@ -157,12 +165,11 @@ def sheared(
     return np.asarray(np.rint(np.clip(result, *clip)), dtype=np.int16)
 
 
-def fixed_point_hu(hu: Array) -> Array:
-    """HU rounded to `HU_UNIT`, in place."""
+def round_hu(hu: Array) -> None:
+    """Round HU to `HU_UNIT`, in place."""
     hu *= 1 / HU_UNIT
     np.rint(hu, out=hu)
     hu *= HU_UNIT
-    return hu
 
 
 def _weights(knots: Array, targets: Array, step: float, interpolator: str) -> Array:

@@ -22,7 +22,8 @@ from .downloads import read_received
 from .faults import Fault
 from .geometry import Dropped, Slice, Stack, Verdict, assess
 from .headers import KEYWORDS, Header, header_of
-from .hounsfield import check_decoder, is_padding, padding_of, stored_values
+from .hounsfield import PIXEL_KEYWORDS, check_decoder, is_padding, padding_of, stored_values
+from .instances import enter_pixel_data
 from .settings import VolumeRules
 from .vocabulary import SERIES_REASONS
 
@@ -34,7 +35,10 @@ _Planes = Callable[[Callable[[Array], Array]], Iterator[Array]]
 PATIENT = ("PatientAge", "PatientSex", "PatientBirthDate", "StudyDate")
 """Read for age and sex; neither date is kept."""
 
-TAGS: list[Any] = [Tag(keyword) for keyword in (*KEYWORDS, *PATIENT)]
+TAGS: list[Any] = [Tag(keyword) for keyword in {*KEYWORDS, *PIXEL_KEYWORDS, *PATIENT}]
+
+HEADER_BYTES = 1 << 15
+"""Read at once: more than most headers have."""
 
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 """Units of PatientAge (PS3.5 6.2, AS)."""
@@ -148,7 +152,8 @@ def make_volume(
                     f" {rival.header.sop_instance_uid} are at one position with different pixels",
                 )
         counts = measure(hu, mask, unapplied, posterior=posterior, clip=rules.clip_hu)
-        return counts, _clipped(hu, mask, rules.clip_hu)
+        whole = stack.slices[place].frame.in_whole_hu
+        return counts, _clipped(hu, mask, rules.clip_hu, whole=whole)
 
     def planes(finish: Callable[[Array], Array]) -> Iterator[Array]:
         """Every slice in order, finished by the threads and counted."""
@@ -173,67 +178,87 @@ def make_volume(
     return volume, _record(volume, verdict, stack, dropped, certificate, reader, extrapolated)
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file: its header, and where in it the pixels are; `start` is None if it is deflated."""
+
+    path: Path
+    sha256: str
+    dataset: Any
+    start: int | None
+    length: int
+
+
 class _Reader:
     """Headers of all files, then pixels of one slice at a time, in any order of slices."""
 
     def __init__(self, raw: Path, hashes: dict[str, str]) -> None:
-        self.raw = raw
-        self.hashes = hashes
         self.headers: list[Header] = []
         self.transfer_syntaxes: set[str] = set()
-        self.patient: dict[str, str] = {}
-        self._multi: dict[str, tuple[Any, NDArray[Any]]] = {}
+        self._files: dict[str, _File] = {}
+        self._multi: dict[str, NDArray[Any]] = {}
         for uid in sorted(hashes):
-            dataset = dcmread(
-                raw / f"{uid}.dcm",
-                stop_before_pixels=True,
-                specific_tags=TAGS,
-            )
-            syntax = str(dataset.file_meta.TransferSyntaxUID)
+            file = _opened(raw / f"{uid}.dcm", hashes[uid])
+            syntax = str(file.dataset.file_meta.TransferSyntaxUID)
             self.transfer_syntaxes.add(syntax)
-            header = header_of(dataset, key=b"", transfer_syntax=syntax)
-            self.headers.append(header)
-            if not self.patient:
-                self.patient = {word: str(dataset.get(word, "") or "") for word in PATIENT}
+            self.headers.append(header_of(file.dataset, key=b"", transfer_syntax=syntax))
+            self._files[uid] = file
+        first = self._files[min(hashes)].dataset
+        self.patient = {word: str(first.get(word, "") or "") for word in PATIENT}
 
     def hu(self, piece: Slice) -> tuple[Array, NDArray[np.bool_] | None, int]:
         """HU (rows, columns) of a slice, its padding mask, and padding left as tissue."""
-        dataset, values = self._stored(piece.header)
+        file = self._files[piece.header.sop_instance_uid]
         slope, intercept = piece.frame.slope, piece.frame.intercept
         assert slope is not None and intercept is not None
-        image = values[piece.index]
-        mask, unapplied = is_padding(image, padding_of(dataset), slope=slope, intercept=intercept)
-        hu = image.astype(np.float64)
-        if (slope, intercept) != (1, 0):
-            hu *= slope
-            hu += intercept
+        image = self._stored(piece.header, file)[piece.index]
+        padding = padding_of(file.dataset)
+        mask, unapplied = is_padding(image, padding, slope=slope, intercept=intercept)
+        if slope == 1:
+            return np.add(image, intercept, dtype=np.float64), mask, unapplied
+        hu = np.multiply(image, slope, dtype=np.float64)
+        hu += intercept
         return hu, mask, unapplied
 
-    def _stored(self, header: Header) -> tuple[Any, NDArray[Any]]:
-        uid = header.sop_instance_uid
-        if uid in self._multi:
-            return self._multi[uid]
-        path = self.raw / f"{uid}.dcm"
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != self.hashes[uid]:
+    def _stored(self, header: Header, file: _File) -> NDArray[Any]:
+        """Stored values (frames, rows, columns) of an instance, if it is what was received."""
+        if header.sop_instance_uid in self._multi:
+            return self._multi[header.sop_instance_uid]
+        content = file.path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != file.sha256:
             raise Fault(
                 "checksum_mismatch",
-                f"{path}: is not the file that was received; delete {self.raw} and run again",
+                f"{file.path}: is not the file that was received; delete {file.path.parent} and"
+                " run again",
             )
-        dataset = dcmread(io.BytesIO(content))
         try:
-            values = stored_values(dataset)
+            if file.start is None:
+                values = stored_values(dcmread(io.BytesIO(content)))
+            else:
+                pixels = memoryview(content)[file.start : file.start + file.length]
+                values = stored_values(file.dataset, pixels)
         except Fault as fault:
-            raise Fault(fault.reason, f"{path}: {fault}") from None
+            raise Fault(fault.reason, f"{file.path}: {fault}") from None
         if values.shape != (len(header.frames), header.rows, header.columns):
             raise Fault(
                 "undecodable_pixels",
-                f"{path}: decodes to {values.shape}, the header says"
+                f"{file.path}: decodes to {values.shape}, the header says"
                 f" {(len(header.frames), header.rows, header.columns)}",
             )
         if len(header.frames) > 1:
-            self._multi[uid] = dataset, values
-        return dataset, values
+            self._multi[header.sop_instance_uid] = values
+        return values
+
+
+def _opened(path: Path, sha256: str) -> _File:
+    with open(path, "rb", buffering=HEADER_BYTES) as stream:
+        dataset = dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
+        if dataset.file_meta.TransferSyntaxUID.is_deflated:
+            return _File(path, sha256, dataset, None, 0)
+        length = enter_pixel_data(stream, dataset.file_meta.TransferSyntaxUID)
+        if length is None:
+            raise Fault("truncated_file", f"{path}: has no pixel data")
+        return _File(path, sha256, dataset, stream.tell(), length)
 
 
 def _ahead(work: Callable[[int], Any], places: Sequence[int], threads: int) -> Iterator[Any]:
@@ -251,12 +276,16 @@ def _ahead(work: Callable[[int], Any], places: Sequence[int], threads: int) -> I
             yield waiting.popleft().result()
 
 
-def _clipped(hu: Array, mask: NDArray[np.bool_] | None, clip: tuple[float, float]) -> Array:
+def _clipped(
+    hu: Array, mask: NDArray[np.bool_] | None, clip: tuple[float, float], *, whole: bool
+) -> Array:
     """Padding to the lower clip, then clip, then exact multiples of the HU unit (rule 12)."""
     if mask is not None:
         hu[mask] = clip[0]
     np.clip(hu, *clip, out=hu)
-    return resampling.fixed_point_hu(hu)
+    if not whole or not all(float(end).is_integer() for end in clip):
+        resampling.round_hu(hu)
+    return hu
 
 
 def _shape(stack: Stack) -> tuple[int, int]:
@@ -437,7 +466,6 @@ def _record(
         "shape": list(volume.ct.shape),
         "spacing": [float(v) for v in volume.spacing],
         "transform": volume.transform(),
-        "ct_sha256": hashlib.sha256(volume.ct.data).hexdigest(),
     }
 
 

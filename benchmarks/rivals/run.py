@@ -1,0 +1,204 @@
+"""The cases of the torture suite through other readers and through ours, against the truth.
+
+    .venv/bin/python -m benchmarks.rivals.run
+
+Each reader runs in a virtual environment of its own (``benchmarks/rivals/.venv-<reader>``, made
+when it is not there). What it writes is measured in patient space, like ours: markers within half
+a slice of where the phantom has them, all of them, and Hounsfield units inside known tissue. The
+result is `docs/rivals.md`.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from tests.torture.cases import CASES, INTERIOR, Case
+from tests.torture.flow import (
+    covered,
+    hu_at,
+    judged,
+    ledger_rows,
+    marker_error,
+    series_rules,
+    volume_of,
+    volume_rules,
+    write_case,
+)
+
+from ctcohort.faults import Fault
+from ctcohort.phantoms import Phantom
+from ctcohort.vocabulary import SELECTED
+from ctcohort.volumes import Volume
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "rivals.md"
+READERS = {
+    "SimpleITK": "simpleitk",
+    "dcm2niix": "dcm2niix",
+    "dicom2nifti": "dicom2nifti",
+    "dicom-numpy": "dicom_numpy",
+}
+OURS = "ct-cohort"
+SECONDS = 120
+
+PLACE_MM = 2.0
+"""Half of the slice spacing of most cases."""
+HU = 12.0
+"""How far tissue may be off: rounding of coarse stored values, and edges of thick slices."""
+
+RIGHT, REFUSED, WRONG = "right", "refused", "**silently wrong**"
+
+INTRODUCTION = """\
+# How other readers fare on the same cases
+
+Made by `python -m benchmarks.rivals.run`; the cases and their truth are those of `tests/torture`.
+*Right*: every marker of the phantom is within {place:g} mm of where the patient has it, and tissue
+has its Hounsfield units. *Refused*: no volume, or an error. *Silently wrong*: a volume, without an
+error, in which that does not hold. Where a reader writes several files, its best one counts.
+A volume of ours that was excluded carries the reason that `series.csv` gives.
+
+{totals}
+"""
+
+
+def main() -> None:
+    names = [name for name, case in CASES.items() if not case.series and not case.volume]
+    rows = []
+    totals = {reader: Counter[str]() for reader in (*READERS, OURS)}
+    interpreters = {reader: _interpreter(name) for reader, name in READERS.items()}
+    for name in names:
+        with tempfile.TemporaryDirectory() as place:
+            results = _results(CASES[name], Path(place), interpreters)
+        rows.append(f"| {name.replace('_', ' ')} | " + " | ".join(results.values()) + " |")
+        for reader, result in results.items():
+            totals[reader][result.split(":")[0].split(" (")[0]] += 1
+        print(rows[-1], flush=True)
+    summary = [
+        "| | " + " | ".join(totals) + " |",
+        "|---" * (len(totals) + 1) + "|",
+        *(
+            f"| {kind} | " + " | ".join(str(total[kind]) for total in totals.values()) + " |"
+            for kind in (RIGHT, REFUSED, WRONG)
+        ),
+    ]
+    page = [
+        INTRODUCTION.format(place=PLACE_MM, totals="\n".join(summary)),
+        "| case | " + " | ".join(totals) + " |",
+        "|---" * (len(totals) + 1) + "|",
+        *rows,
+    ]
+    PAGE.write_text("\n".join(page) + "\n")
+    if totals[OURS][WRONG]:
+        sys.exit(f"{totals[OURS][WRONG]} of our volumes are silently wrong")
+
+
+def _interpreter(name: str) -> Path:
+    """Python of the reader's own environment."""
+    place = HERE / f".venv-{name}"
+    python = place / "bin" / "python"
+    if not python.exists():
+        venv.create(place, with_pip=True)
+        needed = HERE / "readers" / f"{name}.txt"
+        subprocess.run([python, "-m", "pip", "install", "-q", "-r", needed], check=True)
+    return python
+
+
+def _results(case: Case, folder: Path, interpreters: dict[str, Path]) -> dict[str, str]:
+    write_case(case, folder)
+    ours, markers = _ours(case, folder)
+    results = {}
+    for reader, python in interpreters.items():
+        target = folder / "out" / READERS[reader]
+        target.mkdir(parents=True)
+        source = folder / "copy"
+        shutil.copytree(folder / "archive", source)
+        script = HERE / "readers" / f"read_{READERS[reader]}.py"
+        try:
+            done = subprocess.run(
+                [python, script, source, target], capture_output=True, timeout=SECONDS, check=False
+            )
+            refused = done.returncode != 0
+        except subprocess.TimeoutExpired:
+            refused = True
+        shutil.rmtree(source)
+        results[reader] = REFUSED if refused else _best(target, case, markers)
+    return results | {OURS: ours}
+
+
+def _ours(case: Case, folder: Path) -> tuple[str, set[str]]:
+    """Our result, and the markers that the scan shows: those of our volume, else all."""
+    everything = {marker.name for marker in case.phantom.markers}
+    rules = volume_rules()
+    reasons = {str(row["reason"]) for row in ledger_rows(folder, series_rules(), rules)}
+    if SELECTED not in reasons:
+        return f"{REFUSED}: {case.verdict}", everything
+    try:
+        volume, _ = volume_of(judged(folder, series_rules(), rules), folder, rules)
+    except Fault as fault:
+        return f"{REFUSED}: {fault.reason}", everything
+    shown = {marker.name for marker in covered(volume, case.phantom)}
+    limit = max(PLACE_MM, case.moved_mm + 0.5)
+    result = _judge(volume, case, shown, limit)
+    if result == RIGHT and case.moved_mm:
+        result += f" (slices moved by up to {case.moved_mm:g} mm, recorded and flagged)"
+    return result, shown
+
+
+def _best(target: Path, case: Case, markers: set[str]) -> str:
+    """Result of the best of the files that a reader wrote."""
+    results = [_judge(volume, case, markers, PLACE_MM) for volume in _volumes(target)]
+    if not results:
+        return WRONG
+    return RIGHT if RIGHT in results else WRONG
+
+
+def _volumes(target: Path) -> Iterator[Volume]:
+    for path in sorted(target.iterdir()):
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                voxels, to_lps = arrays["voxels"], arrays["to_lps"]
+            steps = to_lps[:3, 2::-1]
+            spacing = np.linalg.norm(steps, axis=0)
+            yield Volume(voxels.T, spacing, to_lps[:3, 3], steps / spacing)
+        elif path.suffix in (".nii", ".mha"):
+            try:
+                image = sitk.ReadImage(str(path))
+            except RuntimeError:
+                continue  # an affine that is not a rotation: ITK-based tools cannot read it
+            if image.GetDimension() == 3:
+                yield Volume(
+                    sitk.GetArrayFromImage(image),
+                    np.array(image.GetSpacing()[::-1]),
+                    np.array(image.GetOrigin()),
+                    np.array(image.GetDirection()).reshape(3, 3)[:, ::-1],
+                )
+
+
+def _judge(volume: Volume, case: Case, markers: set[str], limit: float) -> str:
+    phantom: Phantom = case.phantom
+    try:
+        for marker in phantom.markers:
+            if marker.name in markers and np.abs(marker_error(volume, marker)).max() > limit:
+                return WRONG
+    except (ValueError, IndexError):
+        return WRONG  # a marker is missing
+    for place, hu in INTERIOR.values():
+        point = phantom.pose.points(np.array(place) * phantom.scale)
+        try:
+            found = hu_at(volume, point)
+        except AssertionError:
+            continue  # outside the volume
+        if abs(found - hu) > max(HU, case.hu_tolerance):
+            return WRONG
+    return RIGHT
+
+
+if __name__ == "__main__":
+    main()
