@@ -198,12 +198,7 @@ def _rows(path: Path, needed: Sequence[str]) -> Iterator[dict[str, str]]:
 def _table(path: Path) -> tuple[list[str], Iterator[list[str]]]:
     """Header and rows of a table; every row has as many fields as the header."""
     csv.field_size_limit(2**31 - 1)
-    try:
-        stream = open(path, encoding="utf-8-sig", newline="")  # noqa: SIM115 closed by records()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a table") from None
-    lines = _Lines(stream)
-    records = _records(path, lines)
+    records = _records(path)
     header = next(records, None)
     if header is None:
         raise InputError(f"{path}: is empty; expected a header line and one row per imaging event")
@@ -235,8 +230,16 @@ class _Lines:
         raise StopIteration
 
 
-def _records(path: Path, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and fields of each record that is not blank."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            yield from _parsed(path, _Lines(stream))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a table") from None
+
+
+def _parsed(path: Path, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
     try:
         first = next((line for line in lines if line.strip()), "")
         delimiter = max(DELIMITERS, key=_outside_quotes(first).count)
