@@ -210,11 +210,14 @@ def _table(path: Path) -> tuple[list[str], Iterator[list[str]]]:
 
 
 class _Lines:
-    """Lines for csv.reader that leave out comments, which can only stand between two records."""
+    """Lines for csv.reader without comments and blank lines between two records.
+
+    `began` is the number of the line on which the record that is being read begins.
+    """
 
     def __init__(self, stream: Iterator[str]) -> None:
         self.stream = stream
-        self.number = 0
+        self.number = self.began = 0
         self.between_records = True
 
     def __iter__(self) -> _Lines:
@@ -223,8 +226,10 @@ class _Lines:
     def __next__(self) -> str:
         for line in self.stream:
             self.number += 1
-            if self.between_records and line.startswith("#"):
-                continue
+            if self.between_records:
+                if line.startswith("#") or not line.strip():
+                    continue
+                self.began = self.number
             self.between_records = False
             return line
         raise StopIteration
@@ -241,7 +246,7 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _parsed(path: Path, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
     try:
-        first = next((line for line in lines if line.strip()), "")
+        first = next(lines, "")
         delimiter = max(DELIMITERS, key=_outside_quotes(first).count)
         start = [first]
 
@@ -251,13 +256,12 @@ def _parsed(path: Path, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
 
         reader = csv.reader(rest(), delimiter=delimiter, strict=True)
         while True:
-            begins = lines.number
             lines.between_records = not start or reader.line_num > 0
             fields = next(reader, None)
             if fields is None:
                 return
             if any(text.strip() for text in fields):
-                yield begins + 1, fields
+                yield lines.began, fields
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: is not UTF-8 (near line {lines.number + 1}, byte {error.start} of the block);"
