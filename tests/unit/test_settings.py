@@ -1,0 +1,371 @@
+"""The config: what is accepted, what is said of what is not, and when two configs mean the same."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctcohort.faults import InputError
+from ctcohort.settings import (
+    SelectRules,
+    SeriesRules,
+    VolumeRules,
+    canonical,
+    canonical_verdict,
+    canonical_volume,
+    check,
+    digest,
+    parse,
+    partition_of,
+    private_key,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = yaml.safe_load((ROOT / "rules" / "config.schema.yaml").read_text())
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+VOLUME = CONFIG["volume"]
+
+
+def schema_keys(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, child in node.get("properties", {}).items():
+        yield (*path, key)
+        yield from schema_keys(child, (*path, key))
+
+
+def config_keys(section: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in section.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from config_keys(value, (*path, key))
+
+
+def schema_node(path: tuple[str, ...]) -> dict[str, Any]:
+    node = SCHEMA
+    for key in path:
+        node = node["properties"][key]
+    return node
+
+
+KEYS = sorted(schema_keys(SCHEMA))
+LEAVES = [path for path in KEYS if "properties" not in schema_node(path)]
+
+
+def with_value(path: tuple[str, ...], value: object) -> dict[str, Any]:
+    config = copy.deepcopy(CONFIG)
+    section = config
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    return config
+
+
+def complaints(config: dict[str, Any]) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        check(config, SCHEMA)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "the config is not valid:"
+    return [line.strip() for line in lines]
+
+
+# The defaults, the schema and the documentation of every key
+
+
+def test_the_defaults_are_valid() -> None:
+    check(CONFIG, SCHEMA)
+
+
+def test_the_schema_is_one() -> None:
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_every_key_of_the_schema_has_a_default_and_every_default_a_schema() -> None:
+    assert set(config_keys(CONFIG)) == set(KEYS)
+
+
+@pytest.mark.parametrize("path", KEYS, ids=".".join)
+def test_every_key_is_described_with_an_example_that_is_valid(path: tuple[str, ...]) -> None:
+    node = schema_node(path)
+    assert node["description"]
+    if path in LEAVES:
+        assert len(node["examples"]) == 1
+        example = yaml.safe_load(str(node["examples"][0]))
+        check(with_value(path, example), SCHEMA)
+    else:
+        assert node["additionalProperties"] is False
+        assert sorted(node["required"]) == sorted(node["properties"])
+
+
+# What is said of a mistake
+
+
+@pytest.mark.parametrize("path", KEYS, ids=".".join)
+@pytest.mark.parametrize("wrong", [{"nested": {"x": 1}}, -99.5, "\N{SNOWMAN}", None, True])
+def test_a_wrong_value_gives_one_line_with_key_expectation_and_example(
+    path: tuple[str, ...], wrong: object
+) -> None:
+    node = schema_node(path)
+    config = with_value(path, wrong)
+    from jsonschema import Draft202012Validator
+
+    if (
+        Draft202012Validator(SCHEMA).is_valid(config)
+        or ("properties" in node
+        and wrong == {"nested": {"x": 1}})
+    ):
+        return
+    lines = complaints(config)
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{'.'.join(path)}: is {json.dumps(wrong)}; expected ")
+    assert node["description"] in lines[0]
+    assert ", e.g. " in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (("columns", "carry"), ["a", 3]),
+        (("series", "tie_break"), ["slice_thickness", "kernel"]),
+        (("series", "kinds"), []),
+        (("volume", "clip_hu"), [-1000]),
+        (("volume", "clip_hu"), [-40000, 1000]),
+        (("volume", "clip_hu"), [1000, -1000]),
+        (("volume", "spacing_mm"), [0.8, 0.8]),
+        (("volume", "spacing_mm"), [0.8, 0.8, 0]),
+        (("volume", "spacing_mm"), 0),
+        (("partition",), "0/3"),
+        (("partition",), "1/x"),
+        (("partition",), "4/3"),
+        (("select", "protocols_regex"), ["ct", "(chest"]),
+        (("series", "prefer_kernels"), ["[B3"]),
+        (("series", "exclude_description_regex"), ["*"]),
+    ],
+)
+def test_a_value_that_is_nearly_right_gives_one_line_too(
+    path: tuple[str, ...], wrong: object
+) -> None:
+    (line,) = complaints(with_value(path, wrong))
+    assert line.startswith(".".join(path))
+    assert "expected" in line
+    assert "e.g. " in line
+
+
+def test_shares_that_do_not_sum_to_one_are_named() -> None:
+    (line,) = complaints(with_value(("splits", "test"), 0.3))
+    assert line.startswith("splits: train, val and test sum to 1.1; expected 1, e.g. {train: 0.7")
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        (("volume", "spacing"), "did you mean spacing_mm?"),
+        (("serie",), "did you mean series?"),
+        (("archive", "folder", "zzz"), "known keys: path, link"),
+        (("select", "1"), "known keys: protocols, protocols_regex, sample"),
+    ],
+)
+def test_an_unknown_key_is_named_with_what_was_probably_meant(
+    path: tuple[str, ...], hint: str
+) -> None:
+    assert complaints(with_value(path, 1)) == [f"{'.'.join(path)}: unknown key; {hint}"]
+
+
+def test_a_key_that_was_removed_is_named() -> None:
+    config = copy.deepcopy(CONFIG)
+    del config["volume"]["clip_hu"]
+    (line,) = complaints(config)
+    assert line.startswith("volume: 'clip_hu' is a required property; expected ")
+
+
+def test_every_mistake_has_its_own_line() -> None:
+    config = with_value(("volume", "interpolator"), "cubic")
+    config["raw"] = "maybe"
+    config["volume"]["zzz"] = config["volume"]["yyy"] = 1
+    lines = complaints(config)
+    assert len(lines) == 4
+    assert {line.split(":")[0] for line in lines} == {
+        "raw",
+        "volume.interpolator",
+        "volume.yyy",
+        "volume.zzz",
+    }
+
+
+@pytest.mark.parametrize(("text", "numbers"), [(None, (1, 1)), ("", (1, 1)), ("3/8", (3, 8))])
+def test_a_partition_as_numbers(text: str | None, numbers: tuple[int, int]) -> None:
+    assert partition_of(text) == numbers
+
+
+# Equal meanings are equal strings
+
+
+def reordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: reordered(item) for key, item in reversed(value.items())}
+    return value
+
+
+@pytest.mark.parametrize("section", ["columns", "select", "series", "volume", "splits"])
+def test_the_order_of_keys_does_not_matter(section: str) -> None:
+    assert canonical(reordered(CONFIG[section])) == canonical(CONFIG[section])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("{spacing_mm: 0.8}", "{spacing_mm: 0.80}"),
+        ("{spacing_mm: 0.8}", "{spacing_mm: [0.8, 0.8, 0.8]}"),
+        ("{spacing_mm: 1}", "{spacing_mm: 1.0}"),
+        ("{spacing_mm: 1}", "{spacing_mm: [1.0, 1, 1.00]}"),
+        ("{clip_hu: [-1000, 1000]}", "{clip_hu: [-1000.0, 1.0e+3]}"),
+        ("{max_gap_mm: 10}", "{max_gap_mm: 10.0}"),
+        ("{}", "{spacing_mm: null}"),
+        ("{interpolator: linear}", "{interpolator: linear, max_z_error_mm: null}"),
+    ],
+)
+def test_another_spelling_of_a_volume_is_the_same_string(one: str, other: str) -> None:
+    assert canonical_volume(yaml.safe_load(one)) == canonical_volume(yaml.safe_load(other))
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    ["min_fov_mm: null", "allow_lossy: false", "prefer_kernels: []", "new_key: {a: null}"],
+)
+def test_a_neutral_option_may_be_spelled_out(neutral: str) -> None:
+    short = {"kinds": ["ORIGINAL"], "min_slices": 31}
+    assert canonical(short | yaml.safe_load(f"{{{neutral}}}")) == canonical(short)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"max_z_error_mm": 0}, {"max_z_error_mm": None}),
+        ({"max_z_error_mm": 0}, {}),
+        ({"spacing_mm": [0.8, 0.7, 0.7]}, {"spacing_mm": [0.7, 0.7, 0.8]}),
+        ({"spacing_mm": 0.8}, {"spacing_mm": 0.8000001}),
+        ({"tie_break": ["a", "b"]}, {"tie_break": ["b", "a"]}),
+    ],
+)
+def test_another_meaning_is_another_string(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert canonical_volume(one) != canonical_volume(other)
+    assert digest(canonical_volume(one)) != digest(canonical_volume(other))
+
+
+def test_what_cannot_exclude_a_series_is_not_in_the_verdict() -> None:
+    changed = VOLUME | {"clip_hu": [-500, 500], "spacing_mm": 1, "interpolator": "linear"}
+    assert canonical_verdict(changed) == canonical_verdict(VOLUME)
+    for key, value in (("gantry_tilt", "exclude"), ("max_gap_mm", 3), ("max_z_error_mm", None)):
+        assert canonical_verdict(VOLUME | {key: value}) != canonical_verdict(VOLUME)
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(max_size=5)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), values, max_size=4))
+def test_a_canonical_string_is_its_own_canonical_string(section: dict[str, Any]) -> None:
+    text = canonical(section)
+    assert canonical(json.loads(text)) == text == canonical(reordered(section))
+
+
+def test_the_rules_come_back_from_their_string() -> None:
+    assert parse(canonical_volume(VOLUME), VolumeRules) == VolumeRules(
+        irregular_spacing="mode",
+        gantry_tilt="correct",
+        max_z_error_mm=5,
+        max_gap_mm=10,
+        clip_hu=(-1000, 1000),
+        spacing_mm=(0.8, 0.8, 0.8),
+        interpolator="bspline",
+    )
+    assert parse(canonical(CONFIG["series"]), SeriesRules) == SeriesRules(
+        kinds=("ORIGINAL",),
+        min_slices=31,
+        contrast="any",
+        tie_break=("slice_thickness", "series_number", "series_uid"),
+    )
+    assert parse(canonical({"sample": None, "protocols": []}), SelectRules) == SelectRules()
+
+
+# The private key
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "key"
+    path.write_text("ab" * 32 + "\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def fingerprint(tmp_path: Path) -> Path:
+    return tmp_path / "index" / "key.fingerprint"
+
+
+def test_without_a_key_file_there_is_no_key(fingerprint: Path) -> None:
+    assert private_key(None, fingerprint) is None
+    assert private_key("", fingerprint) is None
+    assert not fingerprint.exists()
+
+
+def test_the_same_key_is_taken_again_and_its_mark_does_not_give_it_away(
+    key: Path, fingerprint: Path
+) -> None:
+    assert private_key(str(key), fingerprint) == b"ab" * 32
+    assert private_key(str(key), fingerprint) == b"ab" * 32
+    assert re.fullmatch(r"[0-9a-f]{16}\n", fingerprint.read_text())
+    assert "abab" not in fingerprint.read_text()
+
+
+def test_a_missing_key_stops_everything(tmp_path: Path, fingerprint: Path) -> None:
+    with pytest.raises(InputError, match=r"privacy\.key_file: .*/none cannot be read.*make key"):
+        private_key(str(tmp_path / "none"), fingerprint)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
+def test_a_key_that_others_may_read_stops_everything(
+    key: Path, fingerprint: Path, mode: int
+) -> None:
+    os.chmod(key, mode)
+    with pytest.raises(InputError, match=r"privacy\.key_file: .*readable by others.*chmod 600"):
+        private_key(str(key), fingerprint)
+    assert not fingerprint.exists()
+
+
+def test_another_key_stops_everything(key: Path, fingerprint: Path) -> None:
+    private_key(str(key), fingerprint)
+    key.write_text("cd" * 32 + "\n")
+    with pytest.raises(
+        InputError, match=r"privacy\.key_file: .*not the key this data set"
+    ) as caught:
+        private_key(str(key), fingerprint)
+    assert str(fingerprint) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "short\n", "\n" * 64])
+def test_what_is_no_key_stops_everything(key: Path, fingerprint: Path, content: str) -> None:
+    key.write_text(content)
+    with pytest.raises(InputError, match=r"privacy\.key_file: .*not a key made by `make key`"):
+        private_key(str(key), fingerprint)
+    assert not fingerprint.exists()
