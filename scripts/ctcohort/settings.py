@@ -102,7 +102,7 @@ def partition_of(text: str | None) -> tuple[int, int]:
         return 1, 1
     part, count = map(int, text.split("/"))
     if not 1 <= part <= count:
-        raise InputError(f"config: partition is {text!r}; expected K/N with 1 <= K <= N, e.g. 3/8")
+        raise InputError(f'partition: is "{text}"; expected K/N with 1 <= K <= N, e.g. "3/8"')
     return part, count
 
 
@@ -114,7 +114,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     from jsonschema import Draft202012Validator  # Snakemake's dependency, not the jobs'
 
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path))
-    lines = [_explain(error, schema) for error in errors]
+    lines = list(dict.fromkeys(_explain(error, schema) for error in errors))
     if not lines:
         shares = config["splits"]
         total = sum(shares[name] for name in ("train", "val", "test"))
@@ -123,7 +123,10 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
                 f"splits: train, val and test sum to {total:g}; expected 1,"
                 " e.g. {train: 0.7, val: 0.1, test: 0.2, seed: 0}"
             )
-        partition_of(config["partition"])
+        try:
+            partition_of(config["partition"])
+        except InputError as error:
+            lines.append(str(error))
         lines += [line for key, value in _patterns(config) for line in _bad_pattern(key, value)]
         if config["volume"]["clip_hu"][0] >= config["volume"]["clip_hu"][1]:
             lines.append("volume.clip_hu: expected [low, high], low below high, e.g. [-1000, 1000]")
@@ -193,7 +196,10 @@ def _bad_pattern(key: str, pattern: str) -> list[str]:
     try:
         re.compile(pattern)
     except re.error as error:
-        return [f"{key}: {pattern!r} is not a regular expression ({error})"]
+        return [
+            f"{key}: {pattern!r} is not a regular expression ({error}); expected Python's syntax"
+            ' in quotes, e.g. ["^ct chest"]'
+        ]
     return []
 
 
@@ -212,6 +218,10 @@ def _explain(error: Any, schema: Mapping[str, Any]) -> str:
     node = _node(schema, list(error.absolute_path))
     example = f", e.g. {node['examples'][0]}" if node.get("examples") else ""
     expected = node.get("description", error.message)
+    if "properties" in node and path and error.validator == "type":
+        key, child = next(iter(node["properties"].items()))
+        expected += f", as the keys {', '.join(node['properties'])}"
+        example = f", e.g. {{{key}: {child['examples'][0]}}}"
     if error.validator == "required":
         return f"{path or 'config'}: {error.message}; expected {expected}{example}"
     return f"{path}: is {json.dumps(error.instance, default=str)}; expected {expected}{example}"
