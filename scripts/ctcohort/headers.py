@@ -221,7 +221,7 @@ def pack(headers: Sequence[Header]) -> dict[str, Any]:
         ]
         if field.name == "frames":
             columns[field.name] = _pack_frames(values)
-        elif all(value == values[0] for value in values):
+        elif values and all(value == values[0] for value in values):
             columns[field.name] = {"all": values[0]}
         else:
             columns[field.name] = {"each": values}
@@ -246,7 +246,7 @@ def _pack_frames(instances: list[list[dict[str, Any]]]) -> dict[str, Any]:
     facts = {}
     for field in fields(Frame):
         values = [frame[field.name] for frame in frames]
-        same = all(value == values[0] for value in values)
+        same = bool(values) and all(value == values[0] for value in values)
         facts[field.name] = {"all": values[0]} if same else {"each": values}
     return {"counts": [len(instance) for instance in instances], "facts": facts}
 
