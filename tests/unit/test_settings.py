@@ -14,6 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from ctcohort.faults import InputError
 from ctcohort.settings import (
@@ -85,8 +86,6 @@ def test_the_defaults_are_valid() -> None:
 
 
 def test_the_schema_is_one() -> None:
-    from jsonschema import Draft202012Validator
-
     Draft202012Validator.check_schema(SCHEMA)
 
 
@@ -110,21 +109,20 @@ def test_every_key_is_described_with_an_example_that_is_valid(path: tuple[str, .
 # What is said of a mistake
 
 
-@pytest.mark.parametrize("path", KEYS, ids=".".join)
-@pytest.mark.parametrize("wrong", [{"nested": {"x": 1}}, -99.5, "\N{SNOWMAN}", None, True])
+WRONG = [
+    (path, wrong)
+    for path in KEYS
+    for wrong in (-99.5, "\N{SNOWMAN}", None, True)
+    if not Draft202012Validator(SCHEMA).is_valid(with_value(path, wrong))
+]
+
+
+@pytest.mark.parametrize(("path", "wrong"), WRONG)
 def test_a_wrong_value_gives_one_line_with_key_expectation_and_example(
     path: tuple[str, ...], wrong: object
 ) -> None:
     node = schema_node(path)
     config = with_value(path, wrong)
-    from jsonschema import Draft202012Validator
-
-    if (
-        Draft202012Validator(SCHEMA).is_valid(config)
-        or ("properties" in node
-        and wrong == {"nested": {"x": 1}})
-    ):
-        return
     lines = complaints(config)
     assert len(lines) == 1
     assert lines[0].startswith(f"{'.'.join(path)}: is {json.dumps(wrong)}; expected ")
