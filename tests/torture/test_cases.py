@@ -1,0 +1,123 @@
+"""Every case of the table: usable and right in patient space, or refused for the right reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ctcohort import phantoms
+from ctcohort.faults import Fault
+from ctcohort.selection import Candidate
+from ctcohort.vocabulary import ACCESSION_REASONS, FLAGS, JOB_REASONS, SELECTED, SERIES_REASONS
+
+from .cases import CASES, INTERIOR, Case
+from .flow import (
+    PLACE_MM,
+    Judged,
+    covered,
+    hu_at,
+    judged,
+    ledger_rows,
+    marker_error,
+    series_rules,
+    volume_of,
+    volume_rules,
+)
+
+PRECISION = {"tilt_degrees": 0.01, "obliquity_degrees": 0.01}
+"""How exactly a measure must be what the case says; others to 0.005 mm, or exactly."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    _write(case, tmp_path)
+    series, volume = series_rules(**case.series), volume_rules(**case.volume)
+    if case.verdict in ACCESSION_REASONS:
+        assert {row["reason"] for row in ledger_rows(tmp_path, series, volume)} >= {case.verdict}
+        return
+    choice = judged(tmp_path, series, volume)
+    reasons = choice.reasons()
+    about = next(c for c in choice.candidates if _number(c) in (2, None))
+    for measure, truth in case.measures.items():
+        value = getattr(about.verdict.measures, measure)
+        assert value == pytest.approx(truth, abs=PRECISION.get(measure, 0.005)), measure
+    assert {number: reasons[number] for number in case.others} == case.others
+    if case.verdict in SERIES_REASONS and not case.usable:
+        assert about.reason == case.verdict
+        return
+    assert about.reason == SELECTED
+    if case.verdict in JOB_REASONS:
+        with pytest.raises(Fault) as fault:
+            volume_of(choice, tmp_path, volume)
+        assert fault.value.reason == case.verdict
+        return
+    _check_volume(case, choice, tmp_path)
+
+
+def test_every_word_is_in_the_vocabulary() -> None:
+    words = {*SERIES_REASONS, *ACCESSION_REASONS, *JOB_REASONS}
+    assert {case.verdict for case in CASES.values()} <= words
+    assert {flag for case in CASES.values() for flag in case.flags} <= set(FLAGS)
+
+
+def _write(case: Case, folder: Path) -> None:
+    datasets = case.make()
+    names = case.names and [case.names(i) for i in range(len(datasets))]
+    archive = folder / "archive"
+    if case.syntax == "as it is":
+        archive.mkdir()
+        paths = [archive / f"{i * 29 % len(datasets)}" for i in range(len(datasets))]
+        for dataset, path in zip(datasets, paths, strict=True):
+            dataset.save_as(path, enforce_file_format=True)
+    else:
+        paths = phantoms.write_files(datasets, archive, names=names, transfer_syntax=case.syntax)
+    if case.damage:
+        case.damage(paths)
+
+
+def _number(candidate: Candidate) -> int | None:
+    return candidate.first.series_number if candidate.first else None
+
+
+def _check_volume(case: Case, choice: Judged, folder: Path) -> None:
+    rules = volume_rules(**case.volume)
+    volume, record = volume_of(choice, folder, rules)
+    assert set(record["flags"]) == case.flags
+    assert len(record["dropped"]) == case.dropped
+
+    # the axes: head to feet, anterior to posterior, right to left, at right angles, unit length
+    assert np.allclose(volume.direction.T @ volume.direction, np.eye(3), atol=1e-9)
+    assert volume.direction[2, 0] < -0.98
+    assert volume.direction[1, 1] > 0.98
+    assert volume.direction[0, 2] > 0.98
+    assert volume.spacing.tolist() == list(rules.spacing_mm or ())
+
+    # the extent
+    positions = record["z_positions"]
+    assert positions[0] - positions[-1] == pytest.approx(case.extent_mm, abs=0.15)
+    if "tilt_corrected" not in case.flags and not case.moved_mm:
+        whole = case.extent_mm + record["source"]["slice_spacing"]
+        assert abs(volume.ct.shape[0] * volume.spacing[0] - whole) <= volume.spacing[0]
+
+    # the markers
+    markers = covered(volume, case.phantom)
+    assert len(markers) >= (6 if record["source"]["scan_length_mm"] > 145 else 2)
+    errors = np.array([marker_error(volume, marker) for marker in markers])
+    assert np.abs(errors[:, :2]).max() <= PLACE_MM
+    along = np.abs(errors[:, 2])
+    assert along.max() <= case.moved_mm + PLACE_MM
+    assert along.max() >= case.moved_mm - PLACE_MM  # what the record says is so
+    if rules.clip_hu[1] > 1000:  # told apart by their HU alone: the left stays left
+        for marker, error in zip(markers, errors, strict=True):
+            assert np.allclose(marker_error(volume, marker, search="global"), error, atol=0.5)
+
+    # Hounsfield units deep inside known tissue
+    for tissue, (place, hu) in INTERIOR.items():
+        point = case.phantom.pose.points(np.array(place) * case.phantom.scale)
+        index = np.linalg.solve(volume.direction * volume.spacing, point - volume.origin)
+        if (index < 0).any() or (index > np.array(volume.ct.shape) - 1).any():
+            continue
+        assert abs(hu_at(volume, point) - hu) <= case.hu_tolerance, tissue
