@@ -187,7 +187,7 @@ def assess(headers: Sequence[Header], rules: VolumeRules, *, min_slices: int = 2
     verdict.measures = _with(measures, matrix, extra, rules)
     verdict.reason = (
         ("" if agree and agree_too else "mixed_geometry")
-        or ("too_few_slices" if measures.slices < 2 else "")
+        or ("too_few_slices" if measures.slices < 2 else "")  # tilted or oblique: nobody knows
         or ("not_axial" if (measures.obliquity_degrees or 0) > MAX_OBLIQUITY_DEGREES else "")
         or ("too_few_slices" if measures.slices < min_slices else "")
         or ("" if aligned else "mixed_geometry")
