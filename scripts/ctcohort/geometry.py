@@ -393,7 +393,7 @@ def _stack(
 
 def _line(t: Array, lateral: Array) -> tuple[Array, Array]:
     """Slope (2,) of the in-plane position over `t`, and its largest distance (2,) from the line."""
-    if len(t) < 3:
+    if len(t) < 2:
         return np.zeros(2), np.zeros(2)
     design = np.stack([t - t.mean(), np.ones(len(t))], axis=1)
     fit = np.linalg.lstsq(design, lateral, rcond=None)[0]
