@@ -78,7 +78,11 @@ def judge(candidate: Candidate, series: SeriesRules, volume: VolumeRules) -> str
     headers = candidate.headers
     if headers is None:
         return "fewer_slices"
-    images = [header for header in headers if header.sop_class_uid in CT_CLASSES]
+    images = [
+        header
+        for header in sorted(headers, key=lambda h: h.sop_instance_uid)
+        if header.sop_class_uid in CT_CLASSES
+    ]
     if not has_images(candidate):
         captured = all(h.sop_class_uid.startswith(SECONDARY_CAPTURE) for h in headers)
         return "secondary" if captured else "not_ct"
