@@ -535,6 +535,12 @@ _add(
     measures={"slices": 1},
 )
 _add(
+    "bolus_tracking_with_a_tilted_gantry",
+    lambda: chest(SliceStack.tilted(20, **SIZE, count=1).take([0] * 60)),
+    "too_few_slices",
+    measures={"slices": 1},
+)
+_add(
     "4_phases",
     lambda: _phases(4, 45, 4.0, acquisition_number=[i // 45 + 1 for i in range(180)]),
     dropped=135,
