@@ -27,5 +27,6 @@ rule all:
         "accessions.txt",
         "series.csv",
         selected_volumes,
+        missing_companions,
         "splits.csv",
         "manifest.csv",

@@ -41,6 +41,7 @@ os.environ.update(
     CT_COHORT_RAW=config["raw"],
 )
 
+COMPANIONS = ("received", "processed")  # folders that keep a record of each volume
 ARCHIVE_SHARES = 1_000_000  # of the archive, as declared in the profiles; see archive_share
 
 
@@ -62,6 +63,12 @@ def selected_names():
 
 def selected_volumes(_wildcards):
     return [f"processed/{name}.npz" for name in selected_names()]
+
+
+def missing_companions(_wildcards):
+    """Records of what was received and made that are not there: a volume alone would hide it."""
+    files = (f"{folder}/{name}.json" for name in selected_names() for folder in COMPANIONS)
+    return [path for path in files if not Path(path).exists()]
 
 
 def selected_pictures(_wildcards):
