@@ -175,7 +175,7 @@ def make_hospital(folder: Path) -> None:
     """Report table, archive and config."""
     archive = folder / "archive"
     write_scan(archive / "1" / "soft", ONE, kernel="B30f")
-    write_scan(archive / "1" / "sharp", ONE, kernel="B70f", series_number=3)
+    write_scan(archive / "1" / "sharp", ONE, kernel="B70f", series_number=3, seed="sharp")
     write_scan(archive / "2", TWO)
     write_scan(archive / "3", THIN, count=12, step=20.0)
     write_scan(archive / "4", LATER)
