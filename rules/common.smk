@@ -1,5 +1,6 @@
 """What the rules share. Only the standard library and Snakemake's own dependencies are needed."""
 
+import functools
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from ctcohort import ALGORITHM_VERSION, ledger
 from ctcohort.faults import InputError
-from ctcohort.files import head
+from ctcohort.files import head, write_lines
 from ctcohort.naming import NAME_PATTERN, accession_of, name_of
 from ctcohort.settings import canonical, canonical_verdict, canonical_volume, check, digest
 
@@ -30,7 +31,6 @@ SERIES = canonical(config["series"])
 VERDICT = canonical_verdict(config["volume"])
 VOLUME = canonical_volume(config["volume"])
 PARAMETERS = json.dumps({"algorithm": ALGORITHM_VERSION, "volume": VOLUME})
-PARAMETERS_FILE = f"processed/.parameters/{digest(PARAMETERS)}.json"
 
 # What is not science is not a parameter: it reaches the commands by the environment and reruns
 # nothing. The interpreter is Snakemake's own, unless --sdm conda puts another before it.
@@ -108,15 +108,29 @@ def ledger_of(wildcards):
     return "series.csv" if known and f'"{uid}"' not in known else ancient("series.csv")
 
 
+@functools.cache
+def noted(stage, parameters):
+    """A file that holds a stage's `parameters`, and whose time stamp says since when.
+
+    Snakemake's own memory of parameters goes with `.snakemake`. This file stays, and is written
+    while the DAG is built: a file that a job makes reruns everything that depends on it.
+    """
+    path = Path(".parameters") / f"{stage}.json"
+    if head(path, len(parameters) + 2) != f"{parameters}\n":
+        write_lines(path, [parameters])
+    return str(path)
+
+
 def parameters_of(wildcards):
     """The parameters as a volume's input: only newer than the volume if it was made with others.
 
     The scan record says which parameters made it, so that a change is noticed even where
     `.snakemake` was lost.
     """
+    path = noted("volume", PARAMETERS)
     known = head(Path(f"processed/{wildcards.acc}.json"))
     stale = known and f'"{digest(PARAMETERS)}"' not in known
-    return PARAMETERS_FILE if stale else ancient(PARAMETERS_FILE)
+    return path if stale else ancient(path)
 
 
 def volume_memory(wildcards):

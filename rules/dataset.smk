@@ -1,6 +1,5 @@
 localrules:
     select_accessions,
-    record_parameters,
     assign_splits,
     write_manifest,
 

@@ -1,16 +1,3 @@
-rule record_parameters:
-    output:
-        PARAMETERS_FILE,
-    log:
-        "logs/record_parameters.log",
-    conda:
-        "../envs/select.yaml"
-    params:
-        parameters=PARAMETERS,
-    shell:
-        'python3 "$CT_COHORT"/record_parameters.py {output:q} {params.parameters:q} > {log:q} 2>&1'
-
-
 rule preprocess_volume:
     input:
         series="raw/{acc}",
