@@ -3,6 +3,7 @@ checkpoint index_series:
         accessions="accessions.txt",
         cohort="cohort.csv",
         exclusions=config["exclusions"] or [],
+        parameters=lambda wildcards: noted("index", f"{SERIES}{VERDICT}"),
         ask_again=existing("index/ask_again.txt"),
     output:
         ledger="series.csv",
