@@ -35,7 +35,7 @@ Change = Callable[[Site], None]
 
 NOTHING: set[str] = set()
 VOLUMES = jobs("preprocess_volume", ONE, TWO)
-REMADE = {"record_parameters", *VOLUMES, "write_manifest"}
+REMADE = {*VOLUMES, "write_manifest"}
 """Every volume, and what lists them; no download."""
 LISTED = {"index_series", "write_manifest"}
 """A ledger with other content, and what reads it."""
@@ -56,7 +56,7 @@ def assert_settled(site: Site) -> None:
 
 def test_the_first_run_makes_what_the_headers_allow(finished: tuple[Path, Run]) -> None:
     folder, first = finished
-    assert first.jobs == {"record_parameters", *TABLES, *scan(ONE), *scan(TWO)}
+    assert first.jobs == {*TABLES, *scan(ONE), *scan(TWO)}
     reasons = {row["accession"]: row["status_reason"] for row in Site(folder).rows("manifest.csv")}
     assert reasons == {ONE: "", TWO: "", THIN: "too_few_slices"}
     assert_settled(Site(folder))
@@ -183,8 +183,14 @@ def test_a_deleted_series_folder_runs_nothing(site: Site) -> None:
 
 
 def test_a_deleted_record_of_the_parameters_remakes_no_volume(site: Site) -> None:
-    shutil.rmtree(site.folder / "processed" / ".parameters")
-    assert site.run().jobs <= {"record_parameters", "write_manifest"}
+    shutil.rmtree(site.folder / ".parameters")
+    assert_settled(site)
+
+
+def test_a_change_that_was_only_looked_at_and_taken_back_runs_nothing(site: Site) -> None:
+    site.configure({"volume.spacing_mm": 7, "series.prefer_kernels": ["^B7"]})
+    assert "index_series" in site.run("--dry-run").jobs
+    site.configure(CONFIG | {"volume.spacing_mm": 6.5, "series.prefer_kernels": []})
     assert_settled(site)
 
 
@@ -404,7 +410,7 @@ def test_the_dry_run_after_the_ledger_lists_exactly_what_would_be_done(fresh: Si
     assert selected == [ONE, TWO]
     planned = fresh.run("--dry-run")
     assert planned.jobs == {
-        *("assign_splits", "record_parameters", "write_manifest"),
+        *("assign_splits", "write_manifest"),
         *scan(ONE),
         *scan(TWO),
     }
@@ -413,5 +419,5 @@ def test_the_dry_run_after_the_ledger_lists_exactly_what_would_be_done(fresh: Si
 
 def test_one_volume_can_be_asked_for_by_name(fresh: Site) -> None:
     run = fresh.run(f"processed/{TWO}.npz")
-    assert run.jobs == {"select_accessions", "index_series", "record_parameters", *scan(TWO)}
+    assert run.jobs == {"select_accessions", "index_series", *scan(TWO)}
     assert not (fresh.folder / "raw" / ONE).exists()
