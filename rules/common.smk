@@ -30,6 +30,10 @@ wildcard_constraints:
 SERIES = canonical(config["series"])
 VERDICT = canonical_verdict(config["volume"])
 VOLUME = canonical_volume(config["volume"])
+COLUMNS = canonical(config["columns"])
+SELECT = canonical(config["select"])
+PARTITION = config["partition"] or ""
+SPLITS = canonical(config["splits"])
 PARAMETERS = json.dumps({"algorithm": ALGORITHM_VERSION, "volume": VOLUME})
 
 # What is not science is not a parameter: it reaches the commands by the environment and reruns

@@ -7,6 +7,7 @@ localrules:
 rule assign_splits:
     input:
         cohort="cohort.csv",
+        parameters=lambda wildcards: noted("splits", SPLITS),
     output:
         splits="splits.csv",
     log:
@@ -14,7 +15,7 @@ rule assign_splits:
     conda:
         "../envs/select.yaml"
     params:
-        splits=canonical(config["splits"]),
+        splits=SPLITS,
         given="--given" if config["columns"]["split"] else "",
         key=config["privacy"]["key_file"] or "",
     shell:

@@ -1,6 +1,7 @@
 rule select_accessions:
     input:
         reports=config["reports"],
+        parameters=lambda wildcards: noted("select", f"{COLUMNS}{SELECT}{PARTITION}"),
     output:
         accessions="accessions.txt",
         protocols="protocols.csv",
@@ -10,9 +11,9 @@ rule select_accessions:
     conda:
         "../envs/select.yaml"
     params:
-        columns=canonical(config["columns"]),
-        select=canonical(config["select"]),
-        partition=config["partition"] or "",
+        columns=COLUMNS,
+        select=SELECT,
+        partition=PARTITION,
     shell:
         'python3 "$CT_COHORT"/select_accessions.py {input.reports:q} '
         "--columns {params.columns:q} --select {params.select:q} "
