@@ -372,8 +372,10 @@ def test_a_deleted_table_alone_is_made_again(site: Site, deleted: str, expected:
         ({"volume.spacing_mm": 7}, REMADE),
         ({"series.prefer_kernels": ["^B7"]}, {*LISTED, *scan(ONE)}),
         ({"volume.gantry_tilt": "exclude"}, REMADE | {"index_series"}),
+        ({"select.protocols": [CHEST, OTHER_CHEST, ABDOMEN]}, TABLES | scan(OTHER)),
+        ({"splits.seed": 1}, {"assign_splits", "write_manifest"}),
     ],
-    ids=["volume", "series", "verdict"],
+    ids=["volume", "series", "verdict", "select", "splits"],
 )
 def test_a_change_is_noticed_without_snakemakes_own_records(
     site: Site, changes: dict[str, object], expected: set[str]
