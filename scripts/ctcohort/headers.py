@@ -68,7 +68,7 @@ KEYWORDS = (
 )
 """What is read of an instance, and all that is ever kept: no name, no birth date."""
 
-_TAGS = {keyword: Tag(keyword) for keyword in KEYWORDS}
+_TAGS = {keyword: Tag(keyword) for keyword in (*KEYWORDS, "FrameType")}
 
 MAX_KNOWN = 10_000
 """Converted elements to remember."""

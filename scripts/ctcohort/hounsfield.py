@@ -73,16 +73,14 @@ def check_decoder(transfer_syntax: str) -> None:
         )
 
 
-def stored_values(
-    dataset: Any, pixel_data: bytes | memoryview | None = None
-) -> NDArray[np.integer[Any]]:
+def stored_values(dataset: Any, pixel_data: bytes | None = None) -> NDArray[np.integer[Any]]:
     """Decoded pixels of an instance, (frames, rows, columns), in the pixels' own signedness.
 
     Parameters
     ----------
     dataset : Dataset
         Has the image pixel module (PS3.3 C.7.6.3), `PIXEL_KEYWORDS`.
-    pixel_data : bytes-like, optional
+    pixel_data : bytes, optional
         Value of its PixelData; None where the dataset itself has it.
 
     Raises

@@ -235,8 +235,7 @@ class _Reader:
             if file.start is None:
                 values = stored_values(dcmread(io.BytesIO(content)))
             else:
-                pixels = memoryview(content)[file.start : file.start + file.length]
-                values = stored_values(file.dataset, pixels)
+                values = stored_values(file.dataset, content[file.start : file.start + file.length])
         except Fault as fault:
             raise Fault(fault.reason, f"{file.path}: {fault}") from None
         if values.shape != (len(header.frames), header.rows, header.columns):

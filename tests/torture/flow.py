@@ -26,6 +26,8 @@ from ctcohort.selection import Candidate, choose
 from ctcohort.settings import SeriesRules, VolumeRules, canonical, canonical_volume, parse
 from ctcohort.volumes import Volume, make_volume
 
+from .cases import Case
+
 Array = npt.NDArray[np.float64]
 
 DEFAULTS = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
@@ -64,6 +66,22 @@ class Judged:
     def reasons(self) -> dict[int | None, str]:
         """The reason of each series, by its SeriesNumber."""
         return {c.first.series_number if c.first else None: c.reason for c in self.candidates}
+
+
+def write_case(case: Case, folder: Path) -> None:
+    """The files of a case, as ``folder/archive``."""
+    datasets = case.make()
+    names = case.names and [case.names(i) for i in range(len(datasets))]
+    archive = folder / "archive"
+    if case.syntax == "as it is":
+        archive.mkdir()
+        paths = [archive / f"{i * 29 % len(datasets)}" for i in range(len(datasets))]
+        for dataset, path in zip(datasets, paths, strict=True):
+            dataset.save_as(path, enforce_file_format=True)
+    else:
+        paths = phantoms.write_files(datasets, archive, names=names, transfer_syntax=case.syntax)
+    if case.damage:
+        case.damage(paths)
 
 
 def archive_of(folder: Path) -> FolderArchive:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctcohort import phantoms
 from ctcohort.faults import Fault
 from ctcohort.selection import Candidate
 from ctcohort.vocabulary import ACCESSION_REASONS, FLAGS, JOB_REASONS, SELECTED, SERIES_REASONS
@@ -24,6 +23,7 @@ from .flow import (
     series_rules,
     volume_of,
     volume_rules,
+    write_case,
 )
 
 PRECISION = {"tilt_degrees": 0.01, "obliquity_degrees": 0.01}
@@ -33,7 +33,7 @@ PRECISION = {"tilt_degrees": 0.01, "obliquity_degrees": 0.01}
 @pytest.mark.parametrize("name", CASES)
 def test_case(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    _write(case, tmp_path)
+    write_case(case, tmp_path)
     series, volume = series_rules(**case.series), volume_rules(**case.volume)
     if case.verdict in ACCESSION_REASONS:
         assert {row["reason"] for row in ledger_rows(tmp_path, series, volume)} >= {case.verdict}
@@ -61,21 +61,6 @@ def test_every_word_is_in_the_vocabulary() -> None:
     words = {*SERIES_REASONS, *ACCESSION_REASONS, *JOB_REASONS}
     assert {case.verdict for case in CASES.values()} <= words
     assert {flag for case in CASES.values() for flag in case.flags} <= set(FLAGS)
-
-
-def _write(case: Case, folder: Path) -> None:
-    datasets = case.make()
-    names = case.names and [case.names(i) for i in range(len(datasets))]
-    archive = folder / "archive"
-    if case.syntax == "as it is":
-        archive.mkdir()
-        paths = [archive / f"{i * 29 % len(datasets)}" for i in range(len(datasets))]
-        for dataset, path in zip(datasets, paths, strict=True):
-            dataset.save_as(path, enforce_file_format=True)
-    else:
-        paths = phantoms.write_files(datasets, archive, names=names, transfer_syntax=case.syntax)
-    if case.damage:
-        case.damage(paths)
 
 
 def _number(candidate: Candidate) -> int | None:

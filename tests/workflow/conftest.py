@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from ctcohort import phantoms
 from ctcohort.phantoms import Identity, Phantom, SliceStack
 
@@ -150,7 +151,7 @@ def write_reports(folder: Path, rows: Iterable[tuple[str, str, str]]) -> None:
     with open(folder / "reports.csv", "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["AccessionNumber", "MRN", "Protocol", "Report"])
-        writer.writerows([*row, "Findings: Hippocampal,\n\"free text\"."] for row in rows)
+        writer.writerows([*row, 'Findings: Hippocampal,\n"free text".'] for row in rows)
 
 
 def table_of(*accessions: str) -> list[tuple[str, str, str]]:

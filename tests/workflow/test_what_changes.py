@@ -148,7 +148,7 @@ def reformat_scripts(tree: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "edit", [lambda tree: None, edit_rules, edit_environments, reformat_scripts],
+    "edit", [lambda _tree: None, edit_rules, edit_environments, reformat_scripts],
     ids=["clone", "rules", "environments", "scripts"],
 )  # fmt: skip
 def test_another_copy_of_the_workflow_runs_nothing(
@@ -313,7 +313,9 @@ def test_a_new_algorithm_remakes_every_volume_without_a_download(
     site: Site, tmp_path: Path
 ) -> None:
     path = site.copy_workflow(tmp_path / "release") / "scripts" / "ctcohort" / "__init__.py"
-    text, count = re.subn(r'(?m)^ALGORITHM_VERSION = ".*"$', 'ALGORITHM_VERSION = "x"', path.read_text())
+    text, count = re.subn(
+        r'(?m)^ALGORITHM_VERSION = ".*"$', 'ALGORITHM_VERSION = "x"', path.read_text()
+    )
     assert count == 1
     path.write_text(text)
     assert site.run().jobs == REMADE

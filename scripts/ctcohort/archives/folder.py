@@ -217,10 +217,10 @@ def _read_file(path: Path, size: int, key: bytes) -> tuple[object, ...]:
                 return nothing
             stream.seek(0)
             dataset = dcmread(stream, stop_before_pixels=True, specific_tags=list(KEYWORDS))
-        syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
-        header = header_of(dataset, key=key, transfer_syntax=syntax)
     except Exception:
         return nothing  # whatever pydicom cannot read is not an instance that can be chosen
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+    header = header_of(dataset, key=key, transfer_syntax=syntax)
     uids = (header.sop_instance_uid, header.series_uid, header.study_uid)
     if not all(map(is_uid, uids)):
         return nothing
