@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -190,17 +191,23 @@ def _walk(root: Path) -> Iterator[tuple[str, list[_File]]]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        folders.sort()
+        folders[:] = sorted(filter(_is_text, folders))
         relative = os.path.relpath(folder, root)
         yield relative, [file for name in sorted(names) for file in _file(folder, relative, name)]
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8: the index cannot hold another."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def _file(folder: str, relative: str, name: str) -> Iterable[_File]:
     try:
-        name.encode()
         status = os.stat(os.path.join(folder, name))
-    except (OSError, UnicodeEncodeError):
-        return ()  # a dangling link, or a name that is not UTF-8
+    except OSError:
+        return ()  # a dangling link
+    if not stat.S_ISREG(status.st_mode) or not _is_text(name):
+        return ()  # a pipe would be waited for
     return ((relative, name, status.st_size, status.st_mtime_ns),)
 
 
