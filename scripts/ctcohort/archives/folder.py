@@ -140,7 +140,8 @@ class FolderArchive:
                     f"instance {header.sop_instance_uid} may not be read; check the permissions"
                     " of archive.folder.path",
                 ) from None
-            part.rename(into / f"{header.sop_instance_uid}.dcm")
+            part.replace(into / f"{header.sop_instance_uid}.dcm")
+            part.unlink(missing_ok=True)  # two links to one file are not renamed onto each other
 
     def _forget_what_is_gone(self) -> list[_File]:
         """Walk the tree; drop vanished files from the index; return what must be read."""
