@@ -2,7 +2,7 @@
 
 Partial work lives in ``raw/.partial/<name>/`` and is renamed as the last act. A second process that
 fetches the same series at the same time does no harm: files are renamed into place whole, and
-whoever comes last finds the folder already there.
+whoever comes last finds the series complete and takes it as it is.
 """
 
 from __future__ import annotations
@@ -41,10 +41,23 @@ def fetch_series(
         arrive stays in the partial folder and is not fetched again.
     """
     partial = target.parent / ".partial" / target.name
+    try:
+        return _fetch(archive, headers, partial=partial, target=target, received=received)
+    except (Fault, OSError):
+        content = _complete(headers, target, received)
+        if content is None:
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+        return content  # another process was faster
+
+
+def _fetch(
+    archive: Archive, headers: Sequence[Header], *, partial: Path, target: Path, received: Path
+) -> dict[str, Any]:
     partial.mkdir(parents=True, exist_ok=True)
     wanted = {f"{header.sop_instance_uid}.dcm": header for header in headers}
     for path in partial.iterdir():
-        if path.name not in wanted:
+        if path.name not in wanted and not path.name.startswith("."):
             path.unlink()
     missing = [wanted[name] for name in sorted(wanted) if not _is_whole(partial / name)]
     archive.fetch(missing, partial)
@@ -57,10 +70,23 @@ def fetch_series(
         "instances": files,
     }
     write_json(received, content)
-    if target.exists():
+    if target.exists() and _complete(headers, target, received) is None:
         shutil.rmtree(target)
     partial.rename(target)
+    for part in target.glob(".*"):
+        part.unlink(missing_ok=True)  # of a process that was killed, or is overtaken
     return content
+
+
+def _complete(headers: Sequence[Header], target: Path, received: Path) -> dict[str, Any] | None:
+    """What was received, if it is these instances and all of them are in `target`."""
+    try:
+        content: dict[str, Any] = json.loads(received.read_text())
+        there = set(read_received(received, target))
+    except (Fault, OSError, ValueError):
+        return None
+    same = content["series_uid"] == headers[0].series_uid
+    return content if same and there == {header.sop_instance_uid for header in headers} else None
 
 
 def read_received(path: Path, raw: Path) -> dict[str, str]:
