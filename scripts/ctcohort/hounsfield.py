@@ -92,6 +92,13 @@ def stored_values(dataset: Any, pixel_data: bytes | None = None) -> NDArray[np.i
     check_decoder(syntax)
     if dataset.get("SamplesPerPixel", 1) != 1:
         raise Fault("undecodable_pixels", "more than one sample per pixel: not a CT image")
+    high, bits = dataset.get("HighBit"), dataset.get("BitsStored")
+    if not syntax.is_encapsulated and high and bits and high >= bits:
+        raise Fault(
+            "undecodable_pixels",
+            f"HighBit is {high} with BitsStored {bits}, expected {bits - 1} (PS3.5 8.1.1): values"
+            " that do not begin at bit 0 are not read",
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deviations that the decoders repair
