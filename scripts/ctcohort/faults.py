@@ -36,7 +36,7 @@ class Fault(Exception):
     """
 
     def __init__(self, reason: str, message: str, *, transient: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(" ".join(message.split()))
         self.reason = reason
         self.transient = transient
 
