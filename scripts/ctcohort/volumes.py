@@ -126,8 +126,11 @@ def make_volume(
         With the reason of the first thing that is wrong.
     """
     reader = _Reader(raw, read_received(received, raw))
-    for syntax in reader.transfer_syntaxes:
-        check_decoder(syntax)
+    for syntax, path in reader.transfer_syntaxes.items():
+        try:
+            check_decoder(syntax)
+        except Fault as fault:
+            raise Fault(fault.reason, f"{path}: {fault}") from None
     verdict = assess(reader.headers, rules)
     stack = verdict.stack
     if stack is None:
@@ -194,13 +197,14 @@ class _Reader:
 
     def __init__(self, raw: Path, hashes: dict[str, str]) -> None:
         self.headers: list[Header] = []
-        self.transfer_syntaxes: set[str] = set()
+        self.transfer_syntaxes: dict[str, Path] = {}
+        """Each transfer syntax, and the first file that has it."""
         self._files: dict[str, _File] = {}
         self._multi: dict[str, NDArray[Any]] = {}
         for uid in sorted(hashes):
             file = _opened(raw / f"{uid}.dcm", hashes[uid])
             syntax = str(file.dataset.file_meta.TransferSyntaxUID)
-            self.transfer_syntaxes.add(syntax)
+            self.transfer_syntaxes.setdefault(syntax, file.path)
             self.headers.append(header_of(file.dataset, key=b"", transfer_syntax=syntax))
             self._files[uid] = file
         first = self._files[min(hashes)].dataset
