@@ -128,6 +128,11 @@ def test_an_archive_that_moved_is_used_where_it_is_now(site: Site) -> None:
     assert site.run().jobs == TABLES | scan(LATER)
 
 
+def clone(tree: Path) -> None:
+    """The same content, with every time stamp new."""
+    assert (tree / "Snakefile").stat().st_mtime > (ROOT / "Snakefile").stat().st_mtime
+
+
 def edit_rules(tree: Path) -> None:
     """A blank and a comment in the text of every command."""
     for path in (tree / "rules").glob("*.smk"):
@@ -147,10 +152,14 @@ def reformat_scripts(tree: Path) -> None:
         path.write_text(path.read_text() + "\n\n# reformatted\n")
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(
     "edit", [lambda _tree: None, edit_rules, edit_environments, reformat_scripts],
     ids=["clone", "rules", "environments", "scripts"],
 )  # fmt: skip
+=======
+@pytest.mark.parametrize("edit", [clone, edit_rules, edit_environments, reformat_scripts])
+>>>>>>> 1f6a4f1 (What a run does when something is wrong, as real runs)
 def test_another_copy_of_the_workflow_runs_nothing(
     site: Site, tmp_path: Path, edit: Callable[[Path], None]
 ) -> None:
