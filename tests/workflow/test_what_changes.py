@@ -152,14 +152,7 @@ def reformat_scripts(tree: Path) -> None:
         path.write_text(path.read_text() + "\n\n# reformatted\n")
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(
-    "edit", [lambda _tree: None, edit_rules, edit_environments, reformat_scripts],
-    ids=["clone", "rules", "environments", "scripts"],
-)  # fmt: skip
-=======
 @pytest.mark.parametrize("edit", [clone, edit_rules, edit_environments, reformat_scripts])
->>>>>>> 1f6a4f1 (What a run does when something is wrong, as real runs)
 def test_another_copy_of_the_workflow_runs_nothing(
     site: Site, tmp_path: Path, edit: Callable[[Path], None]
 ) -> None:
