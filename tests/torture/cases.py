@@ -266,6 +266,17 @@ def _frames(**options: Any) -> list[Dataset]:
     return [phantoms.make_enhanced(PHANTOM, options.pop("plane", stack()), noise=0.0, **options)]
 
 
+def _bare_frame(index: int | None) -> list[Dataset]:
+    """A multi-frame instance with a frame without position, or without the last frame's groups."""
+    (dataset,) = _frames()
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    if index is None:
+        dataset.PerFrameFunctionalGroupsSequence = list(groups)[:-1]
+    else:
+        del groups[index].PlanePositionSequence
+    return [dataset]
+
+
 def _cut(keep: float) -> Callable[[list[Path]], None]:
     """Only this share of the 20th file is left."""
 
@@ -771,6 +782,12 @@ _add(
         chest(), lambda v: v | np.where(np.arange(v.size) % 7 == 0, 0x8000, 0).astype("u2")
     ),
 )
+_add(
+    "12_bits_at_the_upper_end",
+    lambda: _stored(chest(extra={"HighBit": 15}), lambda v: v << 4),
+    "undecodable_pixels",
+)
+_add("slope_negative", lambda: chest(slope=-1.0, intercept=3000.0, bits_stored=16))
 _add("unsigned_16_bits", lambda: chest(bits_stored=16, intercept=-8192.0))
 _add("8_bits", lambda: chest(bits_stored=8, slope=12.0), hu_tolerance=8.0)
 _add(
@@ -864,8 +881,94 @@ _add(
     ),
 )
 _add(
+    "enhanced_in_two_instances",
+    lambda: _in_series(
+        _frames(plane=stack().take(range(20))),
+        *_frames(plane=stack().take(range(20, 45)), seed="second"),
+    ),
+)
+_add(
+    "enhanced_one_frame_without_position",
+    lambda: _bare_frame(30),
+    moved_mm=4.0,
+    dropped=1,
+    flags=frozenset({"spacing_irregular"}),
+    measures={"missing_slices": 1},
+)
+_add(
+    "enhanced_contradicted_by_the_instance",
+    lambda: [replace_elements(d, RescaleSlope="1", RescaleIntercept="-1000") for d in _frames()],
+)
+_add(
+    "enhanced_padded",
+    lambda: _frames(pixel_representation=1, bits_stored=16, intercept=0.0, padding=-2000),
+)
+_add(
+    "enhanced_localizer_frames",
+    lambda: _frames(frame_type=("ORIGINAL", "PRIMARY", "LOCALIZER", "NONE")),
+    "localizer",
+)
+_add("enhanced_with_a_group_too_few", lambda: _bare_frame(None), "undecodable_pixels")
+_add(
     "legacy_converted",
     lambda: _frames(legacy=True, frame_type=("ORIGINAL", "PRIMARY", "AXIAL", "NONE")),
+)
+
+# Other grids and interpolators (rules 13 and 14)
+_NOT_SQUARE = {"count": 61, "step": 4.0, "rows": 96, "columns": 108, "pixel_spacing": (3.0, 2.5)}
+_add("native_spacing", chest, volume={"spacing_mm": None})
+_add(
+    "native_spacing_decubitus_pixels_not_square",
+    lambda: chest(SliceStack.oriented("HFDL", **_NOT_SQUARE)),
+    extent_mm=240.0,
+    volume={"spacing_mm": None},
+)
+_add(
+    "spacing_per_axis_decubitus_pixels_not_square",
+    lambda: chest(SliceStack.oriented("FFDR", **_NOT_SQUARE)),
+    extent_mm=240.0,
+    volume={"spacing_mm": [3.0, 2.0, 1.0]},
+)
+_add(
+    "spacing_per_axis_tilted_decubitus_pixels_not_square",
+    lambda: chest(SliceStack.tilted(12, position="FFDR", **_NOT_SQUARE)),
+    extent_mm=240.0,
+    volume={"spacing_mm": [3.0, 2.0, 1.0]},
+    flags=frozenset({"tilt_corrected"}),
+)
+_add("linear", chest, volume={"interpolator": "linear"})
+_add(
+    "linear_by_positions",
+    lambda: chest(without(90, [40], 2.0)),
+    extent_mm=178.0,
+    volume={"interpolator": "linear", "irregular_spacing": "positions"},
+    flags=frozenset({"spacing_irregular"}),
+)
+_add(
+    "linear_tilted",
+    lambda: chest(SliceStack.tilted(12, **SIZE, count=61, step=4.0)),
+    extent_mm=240.0,
+    volume={"interpolator": "linear"},
+    flags=frozenset({"tilt_corrected"}),
+)
+_add(
+    "oblique_5_by_positions",
+    lambda: chest(
+        SliceStack.oblique(5, **SIZE, count=90, step=2.0).take([i for i in range(90) if i != 40])
+    ),
+    extent_mm=178.0,
+    volume={"irregular_spacing": "positions"},
+    flags=frozenset({"spacing_irregular"}),
+)
+_add(
+    "tilt_first_one_way_then_the_other",
+    lambda: _in_series(
+        chest(SliceStack.tilted(-7, **SIZE, count=40, step=4.0)),
+        *chest(
+            SliceStack.tilted(7, **SIZE, count=40, step=4.0, centre=(0, 0, -170)), series_number=4
+        ),
+    ),
+    "mixed_geometry",
 )
 
 # Damaged files (rule 15)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ctcohort.archives.folder import FolderArchive
 from ctcohort.faults import Fault
+from ctcohort.headers import Header
 from ctcohort.selection import Candidate
 from ctcohort.vocabulary import ACCESSION_REASONS, FLAGS, JOB_REASONS, SELECTED, SERIES_REASONS
 
@@ -63,6 +66,26 @@ def test_every_word_is_in_the_vocabulary() -> None:
     assert {flag for case in CASES.values() for flag in case.flags} <= set(FLAGS)
 
 
+class _StopsEarly(FolderArchive):
+    """An archive whose connection ends before the last two instances."""
+
+    def fetch(self, instances: Sequence[Header], into: Path) -> None:
+        super().fetch(instances[:-2], into)
+
+
+def test_end_slices_that_the_archive_counts_must_arrive(tmp_path: Path) -> None:
+    """Positions cannot tell that end slices are missing; what the archive listed can."""
+    write_case(CASES["plain"], tmp_path)
+    choice = judged(tmp_path, series_rules(), volume_rules())
+    whole = choice.archive
+    choice.archive = _StopsEarly(whole.root, link=False, store=whole.store, key=whole.key)
+    with pytest.raises(Fault) as fault:
+        volume_of(choice, tmp_path, volume_rules())
+    assert (fault.value.reason, fault.value.transient) == ("transfer_incomplete", True)
+    choice.archive = whole
+    _check_volume(CASES["plain"], choice, tmp_path)
+
+
 def _number(candidate: Candidate) -> int | None:
     return candidate.first.series_number if candidate.first else None
 
@@ -78,7 +101,8 @@ def _check_volume(case: Case, choice: Judged, folder: Path) -> None:
     assert volume.direction[2, 0] < -0.98
     assert volume.direction[1, 1] > 0.98
     assert volume.direction[0, 2] > 0.98
-    assert volume.spacing.tolist() == list(rules.spacing_mm or ())
+    if rules.spacing_mm is not None:
+        assert volume.spacing.tolist() == list(rules.spacing_mm)
 
     # the extent
     positions = record["z_positions"]

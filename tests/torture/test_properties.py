@@ -37,7 +37,7 @@ MILLIMETRES = st.integers(-600, 600).map(lambda halves: halves / 2)
 SHIFTS = st.tuples(MILLIMETRES, MILLIMETRES, MILLIMETRES).map(np.array)
 AXES = st.tuples(*3 * [st.floats(-1, 1)]).filter(lambda v: np.linalg.norm(v) > 0.1)
 POSITIONS = st.sampled_from(["HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"])
-SLOW = settings(deadline=None, derandomize=True, max_examples=8)
+SLOW = settings(deadline=None, derandomize=True, max_examples=6)
 
 SERIES = chest(noise=8.0)
 
