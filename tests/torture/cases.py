@@ -58,6 +58,7 @@ class Case:
     flags : exactly these rise
     measures : what the verdict must say of the geometry
     others : reasons of the other series, by SeriesNumber
+    padded : share of the pixels that is recognised as padding
     hu_tolerance : HU may be off by this, where the pixels themselves are coarse
     """
 
@@ -70,6 +71,7 @@ class Case:
     flags: frozenset[str] = frozenset()
     measures: Mapping[str, Any] = field(default_factory=dict)
     dropped: int = 0
+    padded: float = 0.0
     others: Mapping[int, str] = field(default_factory=dict)
     hu_tolerance: float = 3.0
     phantom: Phantom = PHANTOM
@@ -329,6 +331,9 @@ _PLAIN = chest()
 TABLE = (20 * [2.5], 11 * [5.0])
 CHANGING_STEP = 52.5 - np.cumsum([0.0, *TABLE[0], *TABLE[1]])
 """20 x 2.5 mm, then 12 slices 5 mm apart: 105 mm."""
+
+OUTSIDE, RING, EITHER = 0.2153, 0.1211, 0.2448
+"""Shares of a 96 x 96 image: outside its circle, the outermost three pixels, either."""
 
 CASES: dict[str, Case] = {}
 
@@ -793,6 +798,7 @@ _add("8_bits", lambda: chest(bits_stored=8, slope=12.0), hu_tolerance=8.0)
 _add(
     "padding_-2000_signed",
     lambda: chest(pixel_representation=1, bits_stored=16, intercept=0.0, padding=-2000),
+    padded=OUTSIDE,
 )
 _add(
     "padding_63536_for_signed_pixels",
@@ -801,6 +807,7 @@ _add(
         "PixelPaddingValue",
         63536,
     ),
+    padded=OUTSIDE,
 )
 _add(
     "padding_without_the_tag",
@@ -825,10 +832,12 @@ _add(
         "PixelPaddingRangeLimit",
         63700,
     ),
+    padded=EITHER,
 )
 _add(
     "padding_above_air_at_the_border",
     lambda: _ringed(chest(extra={"PixelPaddingValue": 3000}), 3000),
+    padded=RING,
 )
 _add(
     "padding_of_0_that_is_tissue",
@@ -902,6 +911,7 @@ _add(
 _add(
     "enhanced_padded",
     lambda: _frames(pixel_representation=1, bits_stored=16, intercept=0.0, padding=-2000),
+    padded=OUTSIDE,
 )
 _add(
     "enhanced_localizer_frames",

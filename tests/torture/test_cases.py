@@ -95,6 +95,7 @@ def _check_volume(case: Case, choice: Judged, folder: Path) -> None:
     volume, record = volume_of(choice, folder, rules)
     assert set(record["flags"]) == case.flags
     assert len(record["dropped"]) == case.dropped
+    assert record["certificate"]["padded"] == pytest.approx(case.padded, abs=1e-3)
 
     # the axes: head to feet, anterior to posterior, right to left, at right angles, unit length
     assert np.allclose(volume.direction.T @ volume.direction, np.eye(3), atol=1e-9)
