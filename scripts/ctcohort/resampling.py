@@ -234,8 +234,11 @@ def _fixed_point(weights: Array) -> Array:
 
 
 def _blocks(weights: Array) -> Iterator[Block]:
-    for first in range(0, len(weights), BLOCK):
+    """Blocks whose ends never run backwards, so that slices can be read once, in order."""
+    starts = range(0, len(weights), BLOCK)
+    used = [np.flatnonzero(weights[first : first + BLOCK].any(axis=0)) for first in starts]
+    lows = np.minimum.accumulate([columns[0] for columns in used][::-1])[::-1].tolist()
+    highs = np.maximum.accumulate([columns[-1] + 1 for columns in used]).tolist()
+    for first, low, high in zip(starts, lows, highs, strict=True):
         rows = weights[first : first + BLOCK]
-        used = np.flatnonzero(rows.any(axis=0))
-        low, high = int(used[0]), int(used[-1]) + 1
         yield Block(first, first + len(rows), low, high, np.ascontiguousarray(rows[:, low:high]))
