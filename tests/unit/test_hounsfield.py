@@ -1,0 +1,260 @@
+"""Stored values to Hounsfield units: every transfer syntax, and padding."""
+
+from __future__ import annotations
+
+import copy
+import io
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom import dcmread, uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+
+from ctcohort import hounsfield, phantoms
+from ctcohort.faults import Fault
+from ctcohort.hounsfield import Padding, check_decoder, is_padding, padding_of, stored_values
+from ctcohort.phantoms import Phantom, SliceStack
+
+# Padding
+
+
+def padded(value: int, limit: int | None = None, *, signed: int = 1, bits: int = 16) -> Dataset:
+    ds = Dataset()
+    ds.BitsAllocated, ds.PixelRepresentation, ds.PixelPaddingValue = bits, signed, value
+    if limit is not None:
+        ds.PixelPaddingRangeLimit = limit
+    return ds
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        (padded(63536), Padding(-2000, -2000)),
+        (padded(-2000), Padding(-2000, -2000)),
+        (padded(63536, signed=0), Padding(63536, 63536)),
+        (padded(-2000, signed=0), Padding(63536, 63536)),
+        (padded(32768), Padding(-32768, -32768)),
+        (padded(32767), Padding(32767, 32767)),
+        (padded(0), Padding(0, 0)),
+        (padded(-2000, -1500), Padding(-2000, -1500)),
+        (padded(-1500, -2000), Padding(-2000, -1500)),
+        (padded(63536, 64036), Padding(-2000, -1500)),
+        (padded(255, bits=8, signed=0), Padding(255, 255)),
+        (padded(255, bits=8), Padding(-1, -1)),
+        (Dataset(), None),
+    ],
+)
+def test_padding_is_read_with_the_signedness_of_the_pixels(
+    dataset: Dataset, expected: Padding | None
+) -> None:
+    assert padding_of(dataset) == expected
+
+
+@pytest.mark.parametrize("written", [63536, -2000])
+@pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian])
+def test_padding_of_a_file_is_the_value_its_pixels_have(
+    tmp_path: Path, written: int, syntax: str
+) -> None:
+    (ds,) = phantoms.make_series(
+        Phantom(),
+        SliceStack.axial(count=1, rows=16, columns=16),
+        bits_stored=16,
+        pixel_representation=1,
+        padding=-2000,
+    )
+    ds["PixelPaddingValue"].VR = "US" if written > 0 else "SS"
+    ds["PixelPaddingValue"].value = written
+    (path,) = phantoms.write_files([ds], tmp_path, transfer_syntax=syntax)
+    read = dcmread(path)
+    values = stored_values(read)[0]
+    mask, unapplied = is_padding(values, padding_of(read), slope=1, intercept=0)
+    assert mask is not None
+    assert unapplied == 0
+    assert mask[0, 0]
+    assert not mask[8, 8]
+    assert np.array_equal(mask, values == -2000)
+
+
+def test_air_padding_applies_everywhere_in_its_range() -> None:
+    values = np.array([[-2000, 0, 0], [0, -1500, 0], [0, 0, -1499]], np.int16)
+    mask, unapplied = is_padding(values, Padding(-2000, -1500), slope=1, intercept=0)
+    assert mask is not None
+    assert mask.tolist() == [[True, False, False], [False, True, False], [False] * 3]
+    assert unapplied == 0
+
+
+def test_high_padding_applies_only_where_it_reaches_the_border() -> None:
+    values = np.full((7, 7), 50, np.int16)
+    values[:3, :2] = 0  # touches the border
+    values[3, 2] = 0  # touches that by a corner only
+    values[4, 4] = 0  # water inside the body
+    mask, unapplied = is_padding(values, Padding(0, 0), slope=1, intercept=0)
+    expected = np.zeros((7, 7), bool)
+    expected[:3, :2] = True
+    assert mask is not None
+    assert np.array_equal(mask, expected)
+    assert unapplied == 2
+
+
+@pytest.mark.parametrize(("intercept", "everywhere"), [(-900, True), (-899, False)])
+def test_what_counts_as_high_is_judged_in_hounsfield_units(
+    intercept: int, everywhere: bool
+) -> None:
+    values = np.ones((5, 5), np.uint16)
+    values[2, 2] = 0
+    mask, unapplied = is_padding(values, Padding(0, 0), slope=1, intercept=intercept)
+    assert mask is not None
+    assert (bool(mask[2, 2]), unapplied) == (everywhere, int(not everywhere))
+
+
+def test_without_padding_there_is_no_mask() -> None:
+    values = np.ones((3, 3), np.uint16)
+    assert is_padding(values, None, slope=1, intercept=0) == (None, 0)
+    assert is_padding(values, Padding(0, 0), slope=1, intercept=0) == (None, 0)
+
+
+# Decoding
+
+
+def image(bits: int, signed: int) -> Dataset:
+    (ds,) = phantoms.make_series(
+        Phantom(),
+        SliceStack.axial(count=1, rows=64, columns=48, pixel_spacing=7.0),
+        bits_stored=bits,
+        pixel_representation=signed,
+        intercept=0 if signed else -1024,
+    )
+    return ds
+
+
+def with_frame(ds: Dataset, syntax: str, frame: bytes) -> Dataset:
+    packed = copy.deepcopy(ds)
+    packed.file_meta.TransferSyntaxUID = uid.UID(syntax)
+    packed.PixelData = encapsulate([frame])
+    packed["PixelData"].is_undefined_length = True
+    stream = io.BytesIO()
+    packed.save_as(stream, enforce_file_format=True)
+    stream.seek(0)
+    return dcmread(stream)
+
+
+def pixels(ds: Dataset) -> np.ndarray:
+    dtype = "<i2" if ds.PixelRepresentation else "<u2"
+    return np.frombuffer(ds.PixelData, dtype).reshape(ds.Rows, ds.Columns)
+
+
+NATIVE = [
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+]
+
+
+@pytest.mark.parametrize("syntax", [*NATIVE, uid.RLELossless, uid.JPEG2000Lossless])
+@pytest.mark.parametrize(("bits", "signed"), [(12, 0), (16, 0), (16, 1), (12, 1)])
+def test_every_lossless_syntax_that_pydicom_writes_gives_the_same_values(
+    tmp_path: Path, syntax: str, bits: int, signed: int
+) -> None:
+    ds = image(bits, signed)
+    (path,) = phantoms.write_files([ds], tmp_path, transfer_syntax=syntax)
+    values = stored_values(dcmread(path))
+    assert values.dtype.kind == "ui"[signed]
+    assert np.array_equal(values, pixels(ds)[None])
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("syntax", [uid.JPEGLSLossless, uid.JPEGLosslessSV1, uid.JPEGLossless])
+def test_lossless_jpegs_give_the_same_values(syntax: str, bits: int) -> None:
+    ds = image(bits, 0)
+    codec = imagecodecs.jpegls_encode if syntax == uid.JPEGLSLossless else imagecodecs.ljpeg_encode
+    options = {} if syntax == uid.JPEGLSLossless else {"bitspersample": bits}
+    packed = with_frame(ds, syntax, bytes(codec(np.ascontiguousarray(pixels(ds)), **options)))
+    assert np.array_equal(stored_values(packed), pixels(ds)[None])
+
+
+def test_near_lossless_jpeg_ls_stays_within_its_bound() -> None:
+    ds = image(12, 0)
+    frame = imagecodecs.jpegls_encode(np.ascontiguousarray(pixels(ds)), level=3)
+    values = stored_values(with_frame(ds, uid.JPEGLSNearLossless, bytes(frame)))[0]
+    error = np.abs(values.astype(int) - pixels(ds)).max()
+    assert 0 < error <= 3
+
+
+def test_lossy_jpeg_2000_stays_near() -> None:
+    ds = image(12, 0)
+    frame = imagecodecs.jpeg2k_encode(pixels(ds), level=70, codecformat="J2K", bitspersample=12)
+    values = stored_values(with_frame(ds, uid.JPEG2000, bytes(frame)))[0]
+    error = np.abs(values.astype(int) - pixels(ds))
+    assert 0 < error.max() < 60
+
+
+def test_baseline_jpeg_stays_near() -> None:
+    (ds,) = phantoms.make_series(
+        Phantom(),
+        SliceStack.axial(count=1, rows=64, columns=48, pixel_spacing=7.0),
+        bits_stored=8,
+        slope=12.0,
+        noise=0,
+    )
+    whole = np.frombuffer(ds.PixelData, np.uint8)[: 64 * 48].reshape(64, 48)
+    frame = imagecodecs.jpeg8_encode(np.ascontiguousarray(whole), level=98)
+    values = stored_values(with_frame(ds, uid.JPEGBaseline8Bit, bytes(frame)))[0]
+    assert np.abs(values.astype(int) - whole).max() < 12
+
+
+def test_every_syntax_with_a_plugin_is_decoded_in_these_tests() -> None:
+    tested = {uid.RLELossless, uid.JPEG2000Lossless, uid.JPEG2000, uid.JPEGBaseline8Bit}
+    tested |= {uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless}
+    assert set(hounsfield.PLUGINS) == tested
+    for syntax in hounsfield.PLUGINS:
+        check_decoder(syntax)
+
+
+# What cannot be decoded
+
+
+@pytest.mark.parametrize(
+    ("syntax", "missing"),
+    [
+        (uid.JPEGLSLossless, r"python-gdcm \(conda: gdcm\)"),
+        (uid.JPEG2000Lossless, "pylibjpeg and pylibjpeg-openjpeg"),
+    ],
+)
+def test_a_missing_plugin_is_named(
+    monkeypatch: pytest.MonkeyPatch, syntax: str, missing: str
+) -> None:
+    class Decoder:
+        is_available = True
+        available_plugins = ("another",)
+
+    monkeypatch.setattr(hounsfield, "get_decoder", lambda _: Decoder())
+    with pytest.raises(Fault, match=rf"needs {missing}, which is not installed") as caught:
+        check_decoder(syntax)
+    assert caught.value.reason == "undecodable_pixels"
+    assert uid.UID(syntax).name in str(caught.value)
+
+
+def test_a_syntax_without_any_decoder_is_named() -> None:
+    with pytest.raises(Fault, match="no decoder exists for MPEG2") as caught:
+        check_decoder(uid.MPEG2MPML)
+    assert caught.value.reason == "undecodable_pixels"
+
+
+def test_damaged_pixels_are_a_fault(tmp_path: Path) -> None:
+    ds = image(12, 0)
+    (path,) = phantoms.write_files([ds], tmp_path, transfer_syntax=uid.JPEG2000Lossless)
+    damaged = with_frame(dcmread(path), uid.JPEG2000Lossless, b"\xff\x4f\xff\x51" + bytes(200))
+    with pytest.raises(Fault) as caught:
+        stored_values(damaged)
+    assert caught.value.reason == "undecodable_pixels"
+
+
+def test_colour_is_a_fault() -> None:
+    ds = image(12, 0)
+    ds.SamplesPerPixel = 3
+    with pytest.raises(Fault, match="more than one sample per pixel"):
+        stored_values(ds)
