@@ -49,7 +49,7 @@ def draw(volume: Path, record: Mapping[str, Any], title: str, target: Path) -> N
     figure, axes = plt.subplots(
         2, 4, figsize=(15, 8), width_ratios=(1, 1, 1, 0.8), layout="constrained"
     )
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     for row, (window, (low, high)) in enumerate(WINDOWS.items()):
         for column, (plane, cut, shown, marks) in enumerate(PLANES):
             image = np.take(ct, centre[cut], axis=cut)
