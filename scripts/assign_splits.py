@@ -4,9 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from ctcohort.answers import STORE
 from ctcohort.faults import run
-from ctcohort.files import read_table, write_table
+from ctcohort.files import STORE, read_table, write_table
 from ctcohort.settings import private_key
 from ctcohort.splits import assign
 

@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 
 from ctcohort import manifest
-from ctcohort.answers import STORE
 from ctcohort.faults import InputError, run
-from ctcohort.files import write_lines, write_table
+from ctcohort.files import STORE, write_lines, write_table
 from ctcohort.settings import private_key
 
 SHOWN = 10

@@ -15,11 +15,9 @@ from pathlib import Path
 
 from .archives import FoundSeries
 from .faults import Fault
-from .files import write_bytes
+from .files import STORE, write_bytes
 from .headers import Header, pack, unpack
 from .naming import name_of
-
-STORE = Path("index")
 
 
 @dataclass(slots=True)

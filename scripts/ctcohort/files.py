@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+STORE = Path("index")
+"""The side store: what is kept between runs and is no result."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
