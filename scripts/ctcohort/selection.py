@@ -24,7 +24,7 @@ MISSING = "MISSING"
 """What `series.kinds` calls an absent or empty ImageType."""
 
 SPECTRAL = re.compile(
-    r"^(VMI|MAT_\w+|EFF_ATOMIC_NUM|ELECTRON_DENSITY)$|MONO_?E|VIRTUAL|VNC|IODINE|MATERIAL|Z_?EFF",
+    r"^(VMI|MAT_\w+|EFF_ATOMIC_NUM|ELECTRON_DENSITY)$|MONO(?!CHROME)|VIRTUAL|VNC|IODINE|MATERIAL|Z_?EFF",
     re.IGNORECASE,
 )
 """ImageType values from the third on that name a multi-energy product: the defined terms of PS3.3

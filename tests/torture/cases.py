@@ -606,6 +606,11 @@ _add(
     "no_geometry",
 )
 _add(
+    "two_frames_of_reference",
+    lambda: chest(extra={"FrameOfReferenceUID": lambda i: f"1.2.3.{i // 23}"}),
+    "mixed_geometry",
+)
+_add(
     "two_pixel_spacings",
     lambda: _in_series(
         chest(stack(24, 4.0, centre=(0, 0, 42))),
@@ -1071,6 +1076,11 @@ _add(
 _add(
     "monoenergetic_called_original",
     lambda: chest(image_type=("ORIGINAL", "PRIMARY", "AXIAL", "MONO_E 70 KEV")),
+    "spectral",
+)
+_add(
+    "monoenergetic_in_other_words",
+    lambda: chest(image_type=("ORIGINAL", "PRIMARY", "AXIAL", "GSI MONO")),
     "spectral",
 )
 _add(
