@@ -7,15 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opened import KEY, REPOSITORY, Opened
 from pydicom.dataset import Dataset
 
 from ctcohort import phantoms
-from ctcohort.archives.folder import FolderArchive
 from ctcohort.headers import Header, header_of
 from ctcohort.phantoms import Phantom, SliceStack
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-KEY = b"k" * 32
 
 
 @pytest.fixture(scope="session")
@@ -44,18 +41,6 @@ def small_series(small_stack: SliceStack) -> list[Dataset]:
 @pytest.fixture(scope="session")
 def small_headers(small_series: list[Dataset]) -> list[Header]:
     return [header_of(ds, key=KEY) for ds in small_series]
-
-
-class Opened(list[FolderArchive]):
-    """Folder archives that are closed when the test ends."""
-
-    def __call__(
-        self, root: Path, store: Path, *, link: bool = False, threads: int = 1, key: bytes = KEY
-    ) -> FolderArchive:
-        archive = FolderArchive(root, link=link, store=store, key=key)
-        archive.prepare(threads=threads)
-        self.append(archive)
-        return archive
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import KEY, Opened
+from opened import KEY, Opened
 from pydicom import uid
 from pydicom.dataset import Dataset
 

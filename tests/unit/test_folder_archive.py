@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import KEY, Opened
+from opened import KEY, Opened
 from pydicom.dataset import Dataset
 from pydicom.fileset import FileSet
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import REPOSITORY
+from opened import REPOSITORY
 
 from ctcohort import resampling
 from ctcohort.resampling import axis, fixed_point_hu, output_size

@@ -1,0 +1,170 @@
+"""The conda environments: each holds what its rules import, and nothing else.
+
+Made from the package index's own names, because conda is not everywhere: the table below says which
+package of the index stands for which of conda-forge.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+from opened import REPOSITORY
+
+from ctcohort import hounsfield
+
+ENVS = sorted((REPOSITORY / "envs").glob("*.yaml"))
+SCRIPTS = REPOSITORY / "scripts"
+
+INDEX_NAMES = {"gdcm": "python-gdcm", "matplotlib-base": "matplotlib"}
+"""conda-forge -> package index, where they differ."""
+
+MODULES = {
+    "gdcm": "gdcm",
+    "matplotlib-base": "matplotlib",
+    "pylibjpeg-openjpeg": "openjpeg",
+    "simpleitk": "SimpleITK",
+}
+"""conda-forge -> the module that is imported, where they differ."""
+
+SNAKEMAKES_OWN = {"jsonschema"}
+"""Imported by `settings.check`, which only the Snakefile calls."""
+
+PROBE = Path(__file__).with_name("loaded_modules.py")
+
+
+def specification(env: Path) -> dict[str, str]:
+    """Package -> version range, of an environment file."""
+    packages = {}
+    for line in yaml.safe_load(env.read_text())["dependencies"]:
+        name, limits = re.fullmatch(r"([a-z0-9-]+)(.*)", line).groups()  # type: ignore[union-attr]
+        packages[name] = limits
+    return packages
+
+
+def scripts_of(env: Path) -> list[str]:
+    """Modules of the command lines of all rules that use an environment."""
+    found = set()
+    for rules in (REPOSITORY / "rules").glob("*.smk"):
+        for rule in re.split(r"^(?=rule |checkpoint )", rules.read_text(), flags=re.MULTILINE):
+            if f'"../envs/{env.name}"' in rule:
+                found.update(re.findall(r'"\$CT_COHORT"/(\w+)\.py', rule))
+    return sorted(found)
+
+
+def pins() -> dict[str, str]:
+    """Package -> version, of the lock file."""
+    text = (REPOSITORY / "requirements.lock").read_text()
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", text, re.MULTILINE))
+
+
+# What the files say
+
+
+@pytest.mark.parametrize("env", ENVS, ids=lambda env: env.stem)
+def test_an_environment_takes_ranges_from_conda_forge_only(env: Path) -> None:
+    content = yaml.safe_load(env.read_text())
+    assert content["name"] == f"ct-cohort-{env.stem}"
+    assert content["channels"] == ["conda-forge"]
+    for name, limits in specification(env).items():
+        assert re.fullmatch(r">=[0-9.]+(,<[0-9.]+)?", limits), f"{name}{limits}"
+
+
+@pytest.mark.parametrize("env", ENVS, ids=lambda env: env.stem)
+def test_the_ranges_are_those_of_the_project(env: Path) -> None:
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    ranges = {"python": project["requires-python"]}
+    for line in project["dependencies"]:
+        name, limits = re.fullmatch(r"([\w-]+)(.*)", line).groups()  # type: ignore[union-attr]
+        ranges[name.lower()] = limits
+    for name, limits in specification(env).items():
+        assert limits == ranges[INDEX_NAMES.get(name, name)], name
+
+
+def test_every_rule_that_runs_a_script_names_its_environment() -> None:
+    used = set()
+    for rules in (REPOSITORY / "rules").glob("*.smk"):
+        for rule in re.split(r"^(?=rule |checkpoint )", rules.read_text(), flags=re.MULTILINE):
+            if '"$CT_COHORT"/' in rule and rule.startswith(("rule ", "checkpoint ")):
+                (env,) = re.findall(r'"\.\./envs/(\w+\.yaml)"', rule)
+                used.add(env)
+    assert used == {env.name for env in ENVS}
+
+
+def test_the_packages_that_a_missing_decoder_names_are_in_the_volumes_environment() -> None:
+    listed = {
+        INDEX_NAMES.get(name, name) for name in specification(REPOSITORY / "envs/volume.yaml")
+    }
+    for text in hounsfield.PACKAGES.values():
+        assert set(re.findall(r"[a-z][\w-]+", text.partition(" (")[0])) - {"and"} <= listed
+
+
+# What they hold
+
+
+def _pip(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(python), "-m", "pip", "--disable-pip-version-check", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skips where no package index answers."""
+    folder = tmp_path_factory.mktemp("index")
+    got = _pip(
+        Path(sys.executable), "download", "--quiet", "--no-deps", "--retries=0", "--timeout=10",
+        f"--dest={folder}", f"packaging=={pins()['packaging']}",
+    )  # fmt: skip
+    if got.returncode:
+        pytest.skip("needs_index: no package index can be reached")
+
+
+def probe(python: Path, env: Path) -> subprocess.CompletedProcess[str]:
+    arguments = [str(SCRIPTS), " ".join(scripts_of(env)), " ".join(SNAKEMAKES_OWN)]
+    clean = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
+    return subprocess.run(
+        [str(python), "-I", "-B", str(PROBE), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean,
+    )
+
+
+@pytest.mark.needs_index
+@pytest.mark.usefixtures("index")
+@pytest.mark.parametrize("env", ENVS, ids=lambda env: env.stem)
+def test_an_environment_holds_what_its_rules_import_and_nothing_else(
+    env: Path, tmp_path: Path
+) -> None:
+    assert scripts_of(env)
+    packages = set(specification(env)) - {"python"}
+    venv.create(tmp_path / "env", with_pip=True, symlinks=True)
+    python = tmp_path / "env" / "bin" / "python"
+    if packages:
+        locked = pins()
+        wanted = sorted(INDEX_NAMES.get(name, name) for name in packages)
+        constraints = tmp_path / "constraints.txt"
+        constraints.write_text("".join(f"{name}=={version}\n" for name, version in locked.items()))
+        done = _pip(
+            python, "install", "--quiet", "--only-binary=:all:", "-c", str(constraints), *wanted
+        )
+        assert done.returncode == 0, done.stderr
+    run = probe(python, env)
+    assert run.returncode == 0, f"{env.name} lacks a package: {run.stderr}"
+    loaded = set(json.loads(run.stdout))
+    unused = {name for name in packages if MODULES.get(name, name) not in loaded}
+    assert not unused, f"{env.name} lists what no command line imports"

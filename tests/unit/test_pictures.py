@@ -1,0 +1,99 @@
+"""The picture of one scan."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctcohort import npz
+from ctcohort.phantoms import Phantom
+from ctcohort.pictures import draw
+
+RECORD: dict[str, Any] = {
+    "source": {
+        "slices": 40,
+        "slice_spacing": 5.0,
+        "row_spacing": 0.7,
+        "column_spacing": 0.7,
+        "z_error_mm": 0.0,
+        "gap_mm": 5.0,
+        "missing_slices": 0,
+        "tilt_degrees": 0.0,
+        "obliquity_degrees": 0.0,
+    },
+    "matrix": [512, 512],
+    "spacing": [4.0, 3.0, 3.0],
+    "dropped": [],
+    "flags": ["spacing_irregular"],
+    "certificate": {"air_peak_hu": -1000},
+    "z_positions": [float(-5 * n) for n in range(40)],
+}
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    ct = Phantom().volume(
+        (60, 100, 120), (-180, -150, 120), (4, -3, 3), np.diag([1, -1, -1.0])[:, ::-1]
+    )
+    path = tmp_path_factory.mktemp("volume") / "a.npz"
+    arrays = {"ct": np.rint(ct).astype(np.int16), "spacing": np.array([4.0, 3.0, 3.0])}
+    npz.write(path, arrays)
+    return path
+
+
+def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Types and contents of a PNG's chunks."""
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    found, at = [], 8
+    while at < len(content):
+        (length,) = struct.unpack_from(">I", content, at)
+        found.append((content[at + 4 : at + 8], content[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return found
+
+
+def drawn(volume: Path, target: Path, title: str = "A1", **changes: Any) -> bytes:
+    draw(volume, RECORD | changes, title, target)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    return target.read_bytes()
+
+
+def test_a_picture_has_its_size_and_no_text_metadata(volume: Path, tmp_path: Path) -> None:
+    parts = chunks(drawn(volume, tmp_path / "a.png"))
+    assert struct.unpack(">II", parts[0][1][:8]) == (1200, 640)
+    assert {kind for kind, _ in parts} == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
+
+
+def test_the_same_scan_gives_the_same_bytes(volume: Path, tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    one = drawn(volume, tmp_path / "1" / "a.png")
+    assert drawn(volume, tmp_path / "2" / "a.png") == one
+    (tmp_path / "3").mkdir()
+    assert drawn(volume, tmp_path / "3" / "a.png", "A2") != one
+
+
+@pytest.mark.parametrize("title", ["A$^$1", "A$\\x$", "A_1^{", "  /%"])
+def test_an_accession_is_text_and_no_formula(volume: Path, tmp_path: Path, title: str) -> None:
+    drawn(volume, tmp_path / "a.png", title)
+
+
+def test_missing_slices_are_marked(volume: Path, tmp_path: Path) -> None:
+    source = RECORD["source"] | {"missing_slices": 3}
+    places = [z for n, z in enumerate(RECORD["z_positions"]) if not 10 <= n < 13]
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    plain = drawn(volume, tmp_path / "1" / "a.png", source=source)
+    assert drawn(volume, tmp_path / "2" / "a.png", source=source, z_positions=places) != plain
+
+
+def test_a_volume_of_air_alone_can_be_drawn(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    arrays = {"ct": np.full((5, 6, 7), -1000, np.int16), "spacing": np.ones(3)}
+    npz.write(tmp_path / "v" / "a.npz", arrays)
+    (tmp_path / "p").mkdir()
+    assert drawn(tmp_path / "v" / "a.npz", tmp_path / "p" / "a.png")
