@@ -33,7 +33,7 @@ def arrays() -> Arrays:
     """A noisy phantom, seen in slices of 2.5 mm and resampled to 0.8 mm."""
     slices = Phantom().volume((30, 200, 200), (-70, -70, 60), (-2.5, 0.7, 0.7), np.eye(3)[:, ::-1])
     noisy = slices + np.random.default_rng(1).normal(0, 12, slices.shape)
-    hu = resampling.fixed_point_hu(np.clip(np.rint(noisy), -1000, 1000))
+    hu = np.clip(np.rint(noisy), -1000, 1000)
     z, y, x = (
         resampling.axis(
             np.arange(count) * step,
@@ -157,13 +157,12 @@ def made(case: str, folder: Path, threads: int) -> dict[str, str]:
     raw, received = folder / "raw" / "A", folder / "A.json"
     fetch_series(archive, archive.headers(found), target=raw, received=received)
     archive.index.close()
-    volume, record = make_volume(raw, received, rules, threads=threads)
+    volume, _ = make_volume(raw, received, rules, threads=threads)
     npz.write(folder / "a.npz", volume.arrays())
-    assert record["ct_sha256"] == hashlib.sha256(volume.ct.tobytes()).hexdigest()
     with zipfile.ZipFile(folder / "a.npz") as members:
         content = {name: members.read(name) for name in members.namelist()}
     hashes = {name: hashlib.sha256(each).hexdigest() for name, each in content.items()}
-    return {"ct": record["ct_sha256"], **hashes}
+    return {"ct": hashlib.sha256(volume.ct.tobytes()).hexdigest(), **hashes}
 
 
 @pytest.mark.parametrize("threads", [1, 3])

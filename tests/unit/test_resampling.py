@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from opened import REPOSITORY
 
 from ctcohort import resampling
-from ctcohort.resampling import axis, fixed_point_hu, output_size
+from ctcohort.resampling import axis, output_size, round_hu
 
 Array = np.ndarray
 CLIP = (-1000.0, 1000.0)
@@ -22,7 +22,9 @@ CLIP = (-1000.0, 1000.0)
 
 def noise(shape: tuple[int, ...]) -> Array:
     """HU with all frequencies, on multiples of 1/8 HU."""
-    return fixed_point_hu(np.random.default_rng(1).uniform(-900, 900, shape))
+    hu = np.random.default_rng(1).uniform(-900, 900, shape)
+    round_hu(hu)
+    return hu
 
 
 def grid(count: int, spacing: float, target: float) -> tuple[Array, Array]:
