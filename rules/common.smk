@@ -14,7 +14,14 @@ from ctcohort import ALGORITHM_VERSION, ledger
 from ctcohort.faults import InputError
 from ctcohort.files import head, write_lines
 from ctcohort.naming import NAME_PATTERN, accession_of, name_of
-from ctcohort.settings import canonical, canonical_verdict, canonical_volume, check, digest
+from ctcohort.settings import (
+    canonical,
+    canonical_verdict,
+    canonical_volume,
+    check,
+    connections_of,
+    digest,
+)
 
 try:
     check(config, yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text()))
@@ -50,8 +57,8 @@ ARCHIVE_SHARES = 1_000_000  # of the archive, as declared in the profiles; see a
 
 
 def archive_share(_wildcards):
-    """One connection's share of the archive, so that `archive.connections` run at once."""
-    return ARCHIVE_SHARES // config["archive"]["connections"]
+    """One connection's share of the archive, so that no more run at once than may."""
+    return ARCHIVE_SHARES // connections_of(config)
 
 
 def existing(path):

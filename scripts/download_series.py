@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from ctcohort import answers
-from ctcohort.archives import open_archive
+from ctcohort.archives import Changed, open_archive
 from ctcohort.downloads import fetch_series
 from ctcohort.faults import recorded, run
 from ctcohort.naming import accession_of
@@ -25,7 +25,12 @@ def main() -> None:
             json.loads(options.archive), store=answers.STORE, key=answers.patient_key()
         )
         headers = answers.headers_of(accession, options.series.split()[0])
-        fetch_series(archive, headers, target=options.raw, received=options.received)
+        try:
+            with archive.serving(accession):
+                fetch_series(archive, headers, target=options.raw, received=options.received)
+        except Changed:
+            answers.forget(accession)
+            raise
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main() -> None:
         if row["status"] != "failed" or failure is None:
             continue
         causes[failure["reason"], failure["transient"]].append((row["accession"], failure))
-        if not failure["transient"]:
+        if not failure["transient"] and not failure["reason"].startswith("archive_"):
             proposed.append({"accession": row["accession"], "reason": failure["reason"]})
     write_table(here / "exclusions.proposed.csv", ("accession", "reason"), proposed)
     for (reason, transient), failed in causes.items():

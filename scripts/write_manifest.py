@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ctcohort import manifest
 from ctcohort.faults import InputError, run
-from ctcohort.files import STORE, write_lines, write_table
+from ctcohort.files import ASK_AGAIN, STORE, write_lines, write_table
 from ctcohort.settings import private_key
 
 SHOWN = 10
@@ -36,7 +36,7 @@ def _assert_complete(accessions: list[str], rows: list[dict[str, object]]) -> No
         )
     silent = [row["accession"] for row in rows if row["status_reason"] == "no_answer"]
     if silent:
-        write_lines(STORE / "ask_again.txt", map(str, silent))
+        write_lines(ASK_AGAIN, map(str, silent))
         raise InputError(
             f"the archive did not answer for {len(silent)} of {len(rows)} accessions"
             f" ({_some(silent)}); the manifest is not written. Run the same command again: only"

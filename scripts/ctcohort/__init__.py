@@ -5,6 +5,7 @@ Each module imports only modules that stand above it in this list:
 ============== =====================================================================
 `vocabulary`   the closed lists of reasons and flags, with their meaning
 `faults`       errors that a person can act on, and how a command line reports them
+`hours`        when the archive may be asked
 `settings`     config checking, and parameters as one canonical string
 `files`        private, atomic writing
 `naming`       accession <-> file name, MRN normalisation
@@ -14,7 +15,7 @@ Each module imports only modules that stand above it in this list:
 `selection`    which one series of an accession
 `ledger`       `series.csv`
 `answers`      what the archive answered, kept beside the ledger
-`archives`     folder (DICOMweb and DIMSE follow the same protocol)
+`archives`     folder and DICOMweb, behind one protocol
 `downloads`    one series, complete or not there
 `hounsfield`   stored values -> Hounsfield units, padding
 `resampling`   B-spline and linear resampling of volumes
@@ -27,7 +28,7 @@ Each module imports only modules that stand above it in this list:
 `phantoms`     synthetic CT whose truth is known, for the demo and the tests
 ============== =====================================================================
 
-What Snakemake needs while it parses (`vocabulary`, `faults`, `settings`, `files`,
+What Snakemake needs while it parses (`vocabulary`, `faults`, `hours`, `settings`, `files`,
 `naming`, `ledger`) uses the standard library only.
 """
 

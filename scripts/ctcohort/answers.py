@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .archives import FoundSeries
 from .faults import Fault
-from .files import STORE, write_bytes
+from .files import ASK_AGAIN, STORE, write_bytes, write_lines
 from .headers import Header, pack, unpack
 from .naming import name_of
 
@@ -26,6 +26,13 @@ class Answer:
 
     series: list[FoundSeries] = field(default_factory=list)
     headers: dict[str, list[Header]] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it need not be asked for again: what was found is online and has arrived."""
+        counts = {series.series_uid: series.instances for series in self.series}
+        arriving = any(counts[uid] != len(headers) for uid, headers in self.headers.items())
+        return bool(counts) and not arriving and not any(series.offline for series in self.series)
 
 
 def path_of(accession: str) -> Path:
@@ -55,6 +62,12 @@ def load(accession: str) -> Answer | None:
         [FoundSeries(**series) for series in content["series"]],
         {uid: unpack(packed) for uid, packed in content["headers"].items()},
     )
+
+
+def forget(accession: str) -> None:
+    """Drop an answer that the archive no longer stands by, and make the ledger ask again."""
+    path_of(accession).unlink(missing_ok=True)
+    write_lines(ASK_AGAIN, [accession])
 
 
 def headers_of(accession: str, series_uid: str) -> list[Header]:

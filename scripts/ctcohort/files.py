@@ -13,6 +13,9 @@ from pathlib import Path
 STORE = Path("index")
 """The side store: what is kept between runs and is no result."""
 
+ASK_AGAIN = STORE / "ask_again.txt"
+"""Its time stamp makes the ledger stale; it names accessions that an index must ask for."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

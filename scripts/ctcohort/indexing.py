@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from . import answers
 from .answers import Answer
-from .archives import Archive, Query
+from .archives import Archive, FoundSeries, Query
 from .faults import Fault
 from .headers import Header, patient_mark
 from .selection import Candidate, choose, has_images
@@ -38,11 +38,12 @@ def rows_of(
     be the same for every other accession.
     """
     try:
-        answer = None if archive.answers_are_free else answers.load(accession)
-        if answer is None or not answer.series:
-            answer = Answer(archive.find(query))
-        reason = _accession_reason(answer, patient)
-        candidates = [] if reason else _settle(answer, archive, series, volume)
+        with archive.serving(accession):
+            answer = None if archive.answers_are_free else answers.load(accession)
+            if answer is None or not answer.settled:
+                answer = Answer(archive.find(query))
+            reason = _accession_reason(answer, patient)
+            candidates = [] if reason else _settle(answer, query, archive, series, volume)
     except Fault as fault:
         if not fault.transient:
             raise
@@ -72,15 +73,19 @@ def _accession_reason(answer: Answer, patient: str | None) -> str:
         return "patient_mismatch"
     if len({series.study_uid for series in answer.series}) > 1:
         return "ambiguous_study"
+    if any(series.offline for series in answer.series):
+        return "offline"
     return ""
 
 
 def _settle(
-    answer: Answer, archive: Archive, series: SeriesRules, volume: VolumeRules
+    answer: Answer, query: Query, archive: Archive, series: SeriesRules, volume: VolumeRules
 ) -> list[Candidate]:
     """Choose among the candidates, asking for headers only of those that can still win."""
     candidates = [
-        Candidate(s.series_uid, s.study_uid, s.instances, answer.headers.get(s.series_uid))
+        Candidate(
+            s.series_uid, s.study_uid, s.instances, answer.headers.get(s.series_uid), s.modality
+        )
         for s in answer.series
     ]
     limits = {s.series_uid: s for s in answer.series}
@@ -101,6 +106,16 @@ def _settle(
         for candidate in open_ones if free else [max(open_ones, key=lambda c: c.instances)]:
             headers = archive.headers(limits[candidate.series_uid])
             candidate.headers = answer.headers[candidate.series_uid] = headers
+            if candidate.arriving:
+                _count_again(candidate, answer, archive.find(query))
+
+
+def _count_again(candidate: Candidate, answer: Answer, found: list[FoundSeries]) -> None:
+    """A count that differs from the headers and stays as it was is the archive's miscount."""
+    for index, series in enumerate(answer.series):
+        if series.series_uid == candidate.series_uid and series in found:
+            candidate.instances = len(candidate.headers or ())
+            answer.series[index] = replace(series, instances=candidate.instances)
 
 
 def _row(accession: str, candidate: Candidate) -> dict[str, object]:

@@ -36,15 +36,21 @@ class Candidate:
     """One series of the accession: what the archive says of it, and the verdict.
 
     `headers` is None where the archive was not asked for every instance, because the series could
-    not win; `instances` is the archive's own count then.
+    not win; `instances` and `modality` are the archive's own words then.
     """
 
     series_uid: str
     study_uid: str
     instances: int
     headers: Sequence[Header] | None
+    modality: str = "CT"
     verdict: Verdict = field(default_factory=Verdict)
     reason: str = ""
+
+    @property
+    def arriving(self) -> bool:
+        """Whether the archive counted another number of instances than it has headers of."""
+        return self.headers is not None and len(self.headers) != self.instances
 
     @property
     def first(self) -> Header | None:
@@ -58,7 +64,8 @@ def choose(
     """Judge every candidate and select at most one; each gets its `reason`.
 
     The winner has the most distinct slice positions; among equals `prefer_kernels` decides, then
-    `tie_break`. The order of `candidates` never matters.
+    `tie_break`. The order of `candidates` never matters. As long as a candidate that may be usable
+    is still arriving, none is selected.
     """
     usable = []
     for candidate in candidates:
@@ -66,6 +73,10 @@ def choose(
         if not candidate.reason:
             usable.append(candidate)
     usable.sort(key=_rank(series))
+    if any(candidate.reason == "still_arriving" for candidate in candidates):
+        for candidate in usable:
+            candidate.reason = "fewer_slices"
+        return None
     for place, candidate in enumerate(usable):
         most = usable[0].verdict.measures.slices
         fewer = candidate.verdict.measures.slices < most
@@ -77,7 +88,9 @@ def judge(candidate: Candidate, series: SeriesRules, volume: VolumeRules) -> str
     """Why a candidate cannot be used, or an empty string; sets its verdict."""
     headers = candidate.headers
     if headers is None:
-        return "fewer_slices"
+        if candidate.modality not in ("", "CT"):
+            return "not_ct"
+        return "too_few_slices" if candidate.instances < series.min_slices else "fewer_slices"
     images = [
         header
         for header in sorted(headers, key=lambda h: h.sop_instance_uid)
@@ -91,6 +104,7 @@ def judge(candidate: Candidate, series: SeriesRules, volume: VolumeRules) -> str
     return (
         kinds.most_common(1)[0][0]
         or _product_reason(images, series)
+        or ("still_arriving" if candidate.arriving else "")
         or candidate.verdict.reason
         or _kept_kind_reason(candidate.verdict, series)
         or _fov_reason(candidate.verdict, series)
@@ -99,8 +113,9 @@ def judge(candidate: Candidate, series: SeriesRules, volume: VolumeRules) -> str
 
 def has_images(candidate: Candidate) -> bool:
     """Whether a candidate has CT images, as far as its headers are known."""
-    headers = candidate.headers
-    return headers is None or any(header.sop_class_uid in CT_CLASSES for header in headers)
+    if candidate.headers is None:
+        return candidate.modality in ("", "CT")
+    return any(header.sop_class_uid in CT_CLASSES for header in candidate.headers)
 
 
 def _kind_reason(header: Header, series: SeriesRules) -> str:

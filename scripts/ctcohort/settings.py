@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .faults import InputError
+from .hours import Hours
 
 VERDICT_KEYS = ("irregular_spacing", "max_z_error_mm", "max_gap_mm", "gantry_tilt")
 """The keys of `volume` that decide, on headers alone, whether a series can be used."""
@@ -106,6 +107,19 @@ def partition_of(text: str | None) -> tuple[int, int]:
     return part, count
 
 
+def connections_of(config: Mapping[str, Any]) -> int:
+    """This run's share of `archive.connections`: with N partitions, one part of N."""
+    connections: int = config["archive"]["connections"]
+    part, count = partition_of(config["partition"])
+    share = connections // count + (part <= connections % count)
+    if share:
+        return share
+    raise InputError(
+        f"partition: part {part} of {count} has no share of archive.connections, which is"
+        f" {connections}; expected no more parts than connections"
+    )
+
+
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise `InputError` with one line per thing that is wrong in `config`.
 
@@ -125,6 +139,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
             )
         try:
             partition_of(config["partition"])
+            connections_of(config)
+            Hours(config["archive"]["hours"], config["archive"]["timezone"])
         except InputError as error:
             lines.append(str(error))
         lines += [line for key, value in _patterns(config) for line in _bad_pattern(key, value)]

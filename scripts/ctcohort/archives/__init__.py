@@ -1,17 +1,19 @@
 """Where the DICOM files are: one small protocol, whatever the archive.
 
 An archive is asked three things: which series an accession has (`find`), what the headers of a
-series' instances say (`headers`), and for instances themselves (`fetch`). Choosing, judging and
-checking that everything arrived are not its business.
+series' instances say (`headers`), and for instances themselves (`fetch`); `serving` says for whom.
+Choosing, judging and checking that everything arrived are not its business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..faults import Fault
 from ..headers import Header
 
 
@@ -34,6 +36,8 @@ class FoundSeries:
     instances : how many the archive counts
     slices_at_most : upper bound of its slices; None where a multi-frame instance may hide more,
         or where headers cost nothing, so that the series is always looked at
+    offline : whether a person would have to fetch the medium (InstanceAvailability, PS3.3
+        C.4.23.1.1)
     """
 
     series_uid: str
@@ -42,6 +46,16 @@ class FoundSeries:
     modality: str
     instances: int
     slices_at_most: int | None
+    offline: bool = False
+
+
+class Changed(Fault):
+    """The archive no longer has exactly what it answered before: it must be asked again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            "transfer_incomplete", f"{message}; run again to ask for it anew", transient=True
+        )
 
 
 class Archive(Protocol):
@@ -49,6 +63,10 @@ class Archive(Protocol):
 
     answers_are_free: bool
     """True where asking again costs nothing: then stored answers are not used."""
+
+    def serving(self, accession: str) -> AbstractContextManager[None]:
+        """A block in which everything is asked for one accession: for the archive's log, and to
+        stop asking when accession after accession fails."""
 
     def prepare(self, *, threads: int) -> None:
         """Make ready for queries: a connection test, or the reading of what is new."""
@@ -79,6 +97,10 @@ def open_archive(settings: Mapping[str, Any], *, store: Path, key: bytes) -> Arc
     key : bytes
         Key of `headers.patient_mark`.
     """
+    if settings["kind"] == "dicomweb":
+        from .dicomweb import DicomwebArchive
+
+        return DicomwebArchive(settings, key=key)
     from .folder import FolderArchive
 
     folder = settings["folder"]

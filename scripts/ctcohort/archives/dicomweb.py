@@ -1,0 +1,464 @@
+"""A DICOMweb archive: QIDO-RS for what there is, WADO-RS for headers and files (PS3.18 10).
+
+An answer is believed only where it proves itself: accessions are compared here, because archives
+match them loosely; a reply is whole only at its closing delimiter, because archives send no length.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
+import urllib3
+from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from requests.adapters import HTTPAdapter
+
+from ..faults import Fault, InputError
+from ..headers import CT_IMAGE, KEYWORDS, Header, header_of, patient_mark
+from . import Changed, FoundSeries, Query
+from .credentials import auth_of
+from .manners import STOP, Manners
+from .multipart import PartReader, boundary_of
+from .retrying import Patience, Transient
+
+JSON = "application/dicom+json"
+STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+"""Instances as they are stored (PS3.18 8.7.3.5.2): nothing is transcoded."""
+ANY_SYNTAX = 'multipart/related; type="application/dicom"'
+"""For archives that do not know the wildcard: the archive may decompress."""
+
+SERIES_FIELDS = (
+    "Modality",
+    "NumberOfSeriesRelatedInstances",
+    "SOPClassUID",
+    "InstanceAvailability",
+)
+PAGE = 500
+
+CONNECT_SECONDS = 10.0
+SILENT_SECONDS = 60.0
+"""Longest wait for the next byte."""
+RECALL_SECONDS = 3600.0
+"""Longest silence of a series that is NEARLINE (PS3.3 C.4.23.1.1): one request, because each
+further one may start another recall."""
+SLOWEST = 1000.0
+"""Bytes per second; an archive that stays below for SILENT_SECONDS has stalled."""
+CHUNK = 1 << 18
+
+BUSY = (408, 425, 429, 500, 502, 503, 504)
+
+_Row = dict[str, Any]
+"""A dataset as DICOM JSON (PS3.18 F.2)."""
+_RESERVED = re.compile(r"[^A-Za-z0-9._~-]")
+
+
+def _tag(keyword: str) -> str:
+    return f"{tag_for_keyword(keyword):08X}"
+
+
+_TAGS = tuple(map(_tag, KEYWORDS))
+_INCLUDE = [("includefield", _tag(keyword)) for keyword in SERIES_FIELDS]
+
+
+class DicomwebArchive:
+    """See `archives.Archive`.
+
+    Parameters
+    ----------
+    settings : mapping
+        The config's `archive`.
+    key : bytes
+        Key of `headers.patient_mark`.
+    """
+
+    answers_are_free = False
+
+    def __init__(self, settings: Mapping[str, Any], *, key: bytes) -> None:
+        dicomweb = settings["dicomweb"]
+        self.key = key
+        self.manners = Manners(settings)
+        self.patience_seconds = settings["patience_seconds"]
+        self.url = (dicomweb["url"] or "").rstrip("/")
+        if not self.url:
+            raise InputError(
+                "archive.dicomweb.url is not set; expected the root of the archive's DICOMweb"
+                " service, e.g. https://archive.example.org/dicom-web"
+            )
+        self.session = _session(dicomweb)
+        self.session.auth = auth_of(dicomweb, _session(dicomweb))
+        self._accept = STORED
+
+    def serving(self, accession: str) -> AbstractContextManager[None]:
+        return self.manners.serving(accession)
+
+    def prepare(self, *, threads: int) -> None:  # noqa: ARG002
+        """Ask for a study that cannot exist: address, certificate and secrets must be right."""
+        self._search("/studies", [("StudyInstanceUID", "1.2.3")], self._patience())
+
+    def find(self, query: Query) -> list[FoundSeries]:
+        patience = self._patience()
+        return [
+            self._found(study, row)
+            for uid, study in self._studies(query, patience).items()
+            for row in self._search(f"/studies/{uid}/series", _INCLUDE, patience)
+            if _value(row, "SeriesInstanceUID")
+        ]
+
+    def headers(self, series: FoundSeries) -> list[Header]:
+        path = f"/studies/{series.study_uid}/series/{series.series_uid}/metadata"
+        try:
+            rows, _ = self._patience().insist(partial(self._json, "headers", path))
+        except _NotThere:
+            raise Changed(f"the archive no longer has series {series.series_uid}") from None
+        found = (header_of(_dataset(row), key=self.key) for row in rows)
+        return list({header.sop_instance_uid: header for header in found}.values())
+
+    def fetch(self, instances: Sequence[Header], into: Path) -> None:
+        """One stream for a series of which nothing is there yet; else one request per instance."""
+        if not instances:
+            return
+        study, series = instances[0].study_uid, instances[0].series_uid
+        patience = Patience(self.patience_seconds, reason="transfer_incomplete")
+        silence = self._longest_silence(study, series, patience)
+        path = f"/studies/{study}/series/{series}"
+        missing = {header.sop_instance_uid for header in instances}
+        if not any(into.glob("*.dcm")):
+            patience.insist(partial(self._stream, path, missing, into, silence, patience))
+        for uid in sorted(missing):
+            url, one = f"{path}/instances/{uid}", {uid}
+            patience.insist(partial(self._receive, url, one, into, silence))
+
+    def _patience(self) -> Patience:
+        return Patience(self.patience_seconds)
+
+    def _studies(self, query: Query, patience: Patience) -> dict[str, _Row]:
+        """The studies that match exactly, by StudyInstanceUID."""
+        if query.study_uid:
+            terms = [("StudyInstanceUID", quote(query.study_uid, safe=""))]
+            rows = self._search("/studies", terms, patience)
+            return {uid: row for row in rows if (uid := _uid_of(row)) == query.study_uid}
+        studies = {}
+        for number in query.accession_numbers:
+            if not number.strip():
+                raise InputError("an empty accession would match the whole archive")
+            for row in self._by_accession(number.strip(), patience):
+                studies[_uid_of(row)] = row
+        return studies
+
+    def _by_accession(self, number: str, patience: Patience) -> list[_Row]:
+        """Studies whose AccessionNumber is `number`, compared here: archives ignore case, take a
+        comma for a list, or answer with everything.
+
+        Orthanc 1.10 does not decode percent-encoded values. What it does not find is asked for
+        again with a wildcard (PS3.4 C.2.2.2.4) for every character that had to be encoded.
+        """
+        encoded, wildcards = quote(number, safe=""), _RESERVED.sub("?", number)
+        for value in dict.fromkeys((encoded, wildcards)):
+            rows = self._search("/studies", [("AccessionNumber", value)], patience)
+            rows = [row for row in rows if _value(row, "AccessionNumber") == number]
+            if rows:
+                return rows
+        return []
+
+    def _found(self, study: _Row, row: _Row) -> FoundSeries:
+        modality, count = _value(row, "Modality"), _value(row, "NumberOfSeriesRelatedInstances")
+        instances = int(count) if count.isdecimal() else 0
+        at_most: int | None = None
+        if modality not in ("", "CT"):
+            at_most = 0
+        elif instances and _value(row, "SOPClassUID") == CT_IMAGE:
+            at_most = instances
+        return FoundSeries(
+            series_uid=_value(row, "SeriesInstanceUID"),
+            study_uid=_uid_of(study),
+            patient=patient_mark(_value(study, "PatientID"), self.key),
+            modality=modality,
+            instances=instances,
+            slices_at_most=at_most,
+            offline=_value(row, "InstanceAvailability") == "OFFLINE",
+        )
+
+    def _longest_silence(self, study: str, series: str, patience: Patience) -> float:
+        """How long the archive may need for the next byte of a series."""
+        terms = [("SeriesInstanceUID", series), *_INCLUDE]
+        for row in self._search(f"/studies/{study}/series", terms, patience):
+            if _value(row, "SeriesInstanceUID") == series:
+                if _value(row, "InstanceAvailability") == "OFFLINE":
+                    raise Changed(f"series {series} is no longer online")
+                if _value(row, "InstanceAvailability") == "NEARLINE":
+                    return RECALL_SECONDS
+        return SILENT_SECONDS
+
+    def _search(
+        self, path: str, terms: Sequence[tuple[str, str]], patience: Patience
+    ) -> list[_Row]:
+        """All pages of a QIDO-RS search (PS3.18 10.6); `terms` are encoded."""
+        rows: dict[str, _Row] = {}
+        offset = 0
+        while True:
+            paging = [("limit", str(PAGE)), ("offset", str(offset))]
+            query = "&".join(f"{key}={value}" for key, value in [*terms, *paging])
+            try:
+                page, more = patience.insist(partial(self._json, "find", f"{path}?{query}"))
+            except _NotThere:
+                raise Fault(
+                    "archive_refused",
+                    f"archive.dicomweb.url: {self.url} has no {path.split('/')[1]}; expected the"
+                    " root of a DICOMweb service, e.g. https://archive.example.org/dicom-web",
+                ) from None
+            known = len(rows)
+            rows |= {json.dumps(row, sort_keys=True): row for row in page}
+            offset += len(page)
+            if len(rows) == known or (len(page) < PAGE and not more):
+                return list(rows.values())
+
+    def _json(self, what: str, path: str) -> tuple[list[_Row], bool]:
+        """Rows of a JSON answer, and whether the archive says that there are more."""
+        with self._request(what, path, {"Accept": JSON}, SILENT_SECONDS) as reply:
+            body = b"".join(reply.chunks)
+            if reply.response.status_code == 204 or not body:
+                return [], False
+            if "json" not in reply.response.headers.get("Content-Type", ""):
+                raise _not_dicomweb(reply.response)
+            try:
+                rows = json.loads(body)
+            except ValueError:
+                raise Transient("the archive's answer is cut off") from None
+            if not isinstance(rows, list):
+                raise _not_dicomweb(reply.response)
+            return rows, reply.response.headers.get("Warning", "").startswith("299")
+
+    def _stream(
+        self, path: str, missing: set[str], into: Path, silence: float, patience: Patience
+    ) -> None:
+        """Receive a whole series; a stream that breaks after something came is not begun anew."""
+        all_of_them = len(missing)
+        try:
+            self._receive(path, missing, into, silence)
+        except Transient as error:
+            if len(missing) == all_of_them:
+                raise
+            patience.pause(error)
+
+    def _receive(self, path: str, missing: set[str], into: Path, silence: float) -> None:
+        """Write the instances of a reply to files, taking each out of `missing`."""
+        fields = {"Accept": self._accept, "Accept-Encoding": "identity"}
+        try:
+            with self._request("fetch", path, fields, silence) as reply:
+                boundary = boundary_of(reply.response.headers.get("Content-Type", ""))
+                if boundary is None:
+                    raise _not_dicomweb(reply.response)
+                for part in PartReader(reply.chunks, boundary).files(into):
+                    uid = _instance_of(part)
+                    if uid in missing:
+                        part.rename(into / f"{uid}.dcm")
+                        missing.discard(uid)
+                    elif not (into / f"{uid}.dcm").exists():
+                        raise Changed("the series has instances that the archive had not listed")
+        except _NotThere:
+            raise Changed("the archive no longer has what it had listed") from None
+        except _NotAccepted:
+            if self._accept == ANY_SYNTAX:
+                raise
+            self._accept = ANY_SYNTAX
+            self._receive(path, missing, into, silence)
+        if missing:
+            raise Transient(f"{len(missing)} instances did not come with a reply that is whole")
+
+    @contextmanager
+    def _request(
+        self, what: str, path: str, fields: dict[str, str], silence: float
+    ) -> Iterator[_Reply]:
+        """One request and its reply, if the archive grants it."""
+        self.manners.before_request()
+        reply, answer = None, "refused"
+        try:
+            with self.session.get(
+                f"{self.url}{path}",
+                headers=fields,
+                stream=True,
+                timeout=(CONNECT_SECONDS, silence),
+                allow_redirects=False,
+            ) as response:
+                answer = str(response.status_code)
+                self._grant(response)
+                reply = _Reply(response, self.manners)
+                yield reply
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            answer = f"{answer} broken"
+            raise _broken(error, recalled=silence == RECALL_SECONDS) from None
+        except Transient:
+            answer = f"{answer} broken"
+            raise
+        finally:
+            self.manners.after_request(what, reply.size if reply else 0, answer)
+
+    def _grant(self, response: requests.Response) -> None:
+        """Raise unless the archive grants the request."""
+        status = response.status_code
+        if status in (401, 403):
+            cause = f"{self.url} answered {status}: " + (
+                "user, password or token is wrong or has expired"
+                if status == 401
+                else "this account may not read it"
+            )
+            self.manners.stop(cause)
+            raise Fault(
+                "archive_refused",
+                f"{cause}; mend the secrets or ask the archive's administrator, then remove {STOP}",
+            )
+        if status in BUSY:
+            raise Transient(f"the archive answered {status}", wait=_retry_after(response))
+        if status == 404:
+            raise _NotThere(f"{self.url} answered 404")
+        if status in (400, 406, 415):
+            raise _NotAccepted(
+                "archive_refused",
+                f"{self.url} answered {status}: it does not understand the request; see its log",
+            )
+        if not response.ok or status >= 300:
+            raise Fault(
+                "archive_refused",
+                f"{self.url} answered {status}; expected 200. If it redirects, put the address it"
+                " redirects to into archive.dicomweb.url",
+            )
+
+
+class _NotThere(Exception):
+    """404."""
+
+
+class _NotAccepted(Fault):
+    """400, 406 or 415."""
+
+
+class _Reply:
+    """A reply that is being read: its body as chunks, and how many bytes have come."""
+
+    def __init__(self, response: requests.Response, manners: Manners) -> None:
+        self.response = response
+        self.size = 0
+        self.chunks = self._read(manners)
+
+    def _read(self, manners: Manners) -> Iterator[bytes]:
+        """Chunks as the network brings them; a reply that trickles counts as stalled."""
+        waited, came = 0.0, 0
+        while True:
+            started = time.monotonic()
+            chunk = self.response.raw.read1(CHUNK, decode_content=True)
+            if not chunk:
+                return
+            waited += time.monotonic() - started
+            came += len(chunk)
+            self.size += len(chunk)
+            if waited > SILENT_SECONDS:
+                if came < SLOWEST * waited:
+                    raise Transient(f"the archive sent less than {SLOWEST:.0f} bytes per second")
+                waited, came = 0.0, 0
+            manners.received(len(chunk))
+            yield chunk
+
+
+def _session(dicomweb: Mapping[str, Any]) -> requests.Session:
+    """One connection; certificates are always verified, and the environment changes nothing."""
+    for name in ("ca_bundle", "client_certificate", "client_key"):
+        path = dicomweb[name]
+        if path and not Path(path).is_file():
+            raise InputError(f"archive.dicomweb.{name}: {path} is not a file; expected a PEM file")
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = dicomweb["ca_bundle"] or True
+    certificate, key = dicomweb["client_certificate"], dicomweb["client_key"]
+    session.cert = (certificate, key) if certificate and key else certificate
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, pool_block=True)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _broken(error: Exception, *, recalled: bool) -> Exception:
+    """What a connection's failure means: certificates are permanent, the rest is not."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return Fault(
+            "archive_refused",
+            "the archive's certificate is not trusted, or names another host; put the CA that"
+            " signed it into archive.dicomweb.ca_bundle, or mend the host in archive.dicomweb.url",
+        )
+    if isinstance(error, requests.exceptions.SSLError) and "ALERT" in text.upper():
+        return Fault(
+            "archive_refused",
+            "the archive refused this side's certificate; set archive.dicomweb.client_certificate"
+            " and client_key to what its administrator gave you",
+        )
+    if isinstance(error, (requests.Timeout, urllib3.exceptions.ReadTimeoutError)) or (
+        "timed out" in text
+    ):
+        if recalled:
+            return Fault(
+                "archive_unreachable",
+                f"the archive did not bring the series online within {RECALL_SECONDS:.0f} s; it may"
+                " still do so: run again later",
+                transient=True,
+            )
+        return Transient("the archive did not answer in time")
+    if "refused" in text:
+        return Transient("the archive refused the connection")
+    if "resolve" in text or "Name or service" in text:
+        return Transient("the archive's host name is not known")
+    return Transient("the connection to the archive broke")
+
+
+def _not_dicomweb(response: requests.Response) -> Fault:
+    kind = response.headers.get("Content-Type", "nothing").split(";")[0]
+    return Fault(
+        "archive_refused",
+        f"{response.url.split('?')[0]} answered with {kind}, not with DICOM: a login page or a"
+        " proxy may stand before the archive; check archive.dicomweb.url and auth",
+    )
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds that Retry-After asks for: a number or a date (RFC 9110 10.2.3)."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _value(row: _Row, keyword: str) -> str:
+    """First value of an attribute of a DICOM JSON row (PS3.18 F.2), as text; "" where none."""
+    values = row.get(_tag(keyword), {}).get("Value") or [""]
+    return "" if values[0] is None else str(values[0]).strip(" \0")
+
+
+def _uid_of(row: _Row) -> str:
+    return _value(row, "StudyInstanceUID")
+
+
+def _dataset(row: _Row) -> Dataset:
+    """The part of a /metadata row that `headers.header_of` reads."""
+    return Dataset.from_json({tag: row[tag] for tag in _TAGS if tag in row})
+
+
+def _instance_of(path: Path) -> str:
+    """SOPInstanceUID of a received file."""
+    try:
+        dataset = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+    except Exception:
+        raise Transient("a part of the reply is not a DICOM file") from None
+    return str(dataset.get("SOPInstanceUID", "")).strip()
