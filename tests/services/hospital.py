@@ -1,0 +1,161 @@
+"""A small cohort on disk, and the commands of the workflow run on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydicom import dcmread
+from pydicom.uid import RLELossless
+
+from ctcohort import phantoms
+from ctcohort.files import read_table, write_lines, write_table
+from ctcohort.headers import Header, header_of
+from ctcohort.naming import name_of
+from ctcohort.phantoms import Identity, Phantom, SliceStack
+from ctcohort.settings import canonical, canonical_verdict
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = REPOSITORY / "scripts"
+DEFAULTS = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+SIZE = {"rows": 48, "columns": 48, "pixel_spacing": 7.2}
+KEY = b"k" * 32
+
+
+def make_archive(folder: Path) -> list[str]:
+    """Five studies with all that tells archives apart; their accessions."""
+    body = Phantom()
+
+    def stack(count: int = 40, step: float = 6.0) -> SliceStack:
+        return SliceStack.oriented(count=count, step=step, **SIZE)
+
+    plain, odd, packed, reformats, twin = (
+        Identity(patient_id=f"2000{number}", accession=accession)
+        for number, accession in enumerate(("A0001", "A 02/B+", "00A3", "A0004", "a0001"))
+    )
+    series = [
+        [phantoms.make_localizer(body, identity=plain)],
+        phantoms.make_series(body, stack(), identity=plain),
+        phantoms.make_series(body, stack(36, 6.5), identity=plain, series_number=3, kernel="B70f"),
+        phantoms.make_reformat(
+            body, SliceStack.coronal(count=60, step=4.0, **SIZE), identity=plain
+        ),
+        [phantoms.make_dose_report(identity=plain)],
+        phantoms.make_series(body, stack(44, 5.5), identity=odd),
+        phantoms.make_reformat(body, SliceStack.coronal(count=40, **SIZE), identity=reformats),
+        phantoms.make_series(body, stack(), identity=twin),
+    ]
+    for number, datasets in enumerate(series):
+        phantoms.write_files(datasets, folder / f"{number}")
+    phantoms.write_files(
+        phantoms.make_series(body, stack(42), identity=packed),
+        folder / "packed",
+        transfer_syntax=RLELossless,
+    )
+    return [one.accession for one in (plain, odd, packed, reformats)] + ["A0099"]
+
+
+def make_long_series(folder: Path, slices: int, size: int = 16) -> list[Header]:
+    """One series of many small instances under accession LONG; its headers."""
+    stack = SliceStack.oriented(count=slices, step=1.0, rows=size, columns=size, pixel_spacing=9.0)
+    identity = Identity(accession="LONG")
+    datasets = phantoms.make_series(Phantom(), stack, identity=identity)
+    paths = phantoms.write_files(datasets, folder)
+    return [header_of(dcmread(path), key=KEY) for path in paths]
+
+
+def archive_settings(**changes: Any) -> dict[str, Any]:
+    """The config's `archive` with `changes`; sections are changed key by key."""
+    settings = json.loads(json.dumps(DEFAULTS["archive"]))
+    for name, value in changes.items():
+        if isinstance(value, Mapping):
+            settings[name].update(value)
+        else:
+            settings[name] = value
+    return settings
+
+
+@dataclass
+class Run:
+    """A working directory with an archive, and the commands on it."""
+
+    folder: Path
+    archive: dict[str, Any]
+    environment: Mapping[str, str]
+
+    def prepare(self, accessions: list[str]) -> None:
+        """What `select_accessions` would have written."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_lines(self.folder / "accessions.txt", accessions)
+        rows = [
+            {"accession": accession, "mrn": f"{number}", "study_uid": "", "problem": ""}
+            for number, accession in enumerate(accessions)
+        ]
+        write_table(self.folder / "cohort.csv", list(rows[0]), rows)
+
+    def index(self) -> subprocess.CompletedProcess[str]:
+        return self._command(
+            "index_series.py", "accessions.txt", "cohort.csv", "--ledger", "series.csv",
+            "--series", canonical(DEFAULTS["series"]),
+            "--verdict", canonical_verdict(DEFAULTS["volume"]),
+        )  # fmt: skip
+
+    def ledger(self) -> list[dict[str, str]]:
+        return list(read_table(self.folder / "series.csv"))
+
+    def chosen(self) -> dict[str, str]:
+        """Series by accession."""
+        return {
+            row["accession"]: row["series_uid"]
+            for row in self.ledger()
+            if row["reason"] == "selected"
+        }
+
+    def download(self, accession: str) -> subprocess.CompletedProcess[str]:
+        return self._command(*self.download_arguments(accession))
+
+    def download_arguments(self, accession: str) -> list[str]:
+        name = name_of(accession)
+        series = self.chosen()[accession]
+        return [
+            "download_series.py", name, series,
+            "--raw", f"raw/{name}", "--received", f"received/{name}.json",
+        ]  # fmt: skip
+
+    def received(self, accession: str) -> dict[str, str]:
+        """SHA-256 of each received file, by SOPInstanceUID."""
+        content = json.loads((self.folder / f"received/{name_of(accession)}.json").read_text())
+        return {one["sop_instance_uid"]: one["sha256"] for one in content["instances"]}
+
+    def failure(self, accession: str) -> dict[str, Any]:
+        content = json.loads((self.folder / f"failures/{name_of(accession)}.json").read_text())
+        return dict(content)
+
+    def everything_written(self) -> bytes:
+        """All that the commands left in the working directory, the archive's files aside."""
+        files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        return b"\n".join(path.read_bytes() for path in files)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """One of the workflow's commands, with the archive of this run."""
+        command = [SCRIPTS / arguments[0], *arguments[1:], "--archive", json.dumps(self.archive)]
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(arguments, process.returncode, output)

@@ -1,0 +1,189 @@
+"""DICOMweb archives: what is asked, what is believed, and what arrives."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctcohort.archives import Query
+from ctcohort.archives.dicomweb import DicomwebArchive
+
+from .dicomweb_server import Fault, Server, read_folder, serving_stored
+from .hospital import KEY, Run, archive_settings, make_archive, make_long_series
+
+
+@pytest.fixture(scope="session")
+def hospital(tmp_path_factory):
+    """A folder of five studies, and the accessions that a report table would name."""
+    folder = tmp_path_factory.mktemp("hospital")
+    return folder, make_archive(folder)
+
+
+@pytest.fixture(scope="session")
+def stored(hospital):
+    return read_folder(hospital[0])
+
+
+@pytest.fixture
+def server(stored):
+    with serving_stored(stored) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def working(tmp_path, monkeypatch):
+    """A fresh working directory: the files that speak between jobs live there."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def dicomweb(server: Server, **changes) -> dict:
+    own = changes.pop("dicomweb", {})
+    return archive_settings(kind="dicomweb", dicomweb={"url": server.url, **own}, **changes)
+
+
+def archive_of(server: Server, **changes) -> DicomwebArchive:
+    return DicomwebArchive(dicomweb(server, **changes), key=KEY)
+
+
+def accession(text: str) -> Query:
+    return Query((text,))
+
+
+def test_same_cohort_from_folder_and_from_dicomweb(hospital, server, tmp_path):
+    folder, accessions = hospital
+    runs = [
+        Run(tmp_path / "folder", archive_settings(folder={"path": str(folder)}), {}),
+        Run(tmp_path / "dicomweb", dicomweb(server), {}),
+    ]
+    for run in runs:
+        run.prepare(accessions)
+        assert run.index().returncode == 0
+        for name in run.chosen():
+            assert run.download(name).returncode == 0
+    by_folder, by_dicomweb = runs
+    assert len(by_folder.chosen()) == 3
+    assert by_folder.chosen() == by_dicomweb.chosen()
+    for name in by_folder.chosen():
+        assert by_folder.received(name) == by_dicomweb.received(name)
+    reasons = {row["accession"]: row["reason"] for row in by_dicomweb.ledger()}
+    assert reasons["A0099"] == "not_found"
+    assert reasons["A0004"] == "derived"
+
+
+def test_an_accession_is_compared_exactly(server):
+    found = archive_of(server).find(accession("A0001"))
+    assert len({series.study_uid for series in found}) == 1
+
+
+def test_a_wildcard_stands_in_where_the_archive_does_not_decode(stored):
+    def undecoded(request):
+        return Fault(status=204) if "AccessionNumber=A%20" in request.path else None
+
+    with serving_stored(stored, fault=undecoded) as server:
+        found = archive_of(server).find(accession("A 02/B+"))
+        assert len(found) == 1
+        assert server.paths(r"AccessionNumber=A\?02\?B\?&")
+
+
+def test_headers_are_asked_only_of_series_that_can_win(server, tmp_path):
+    run = Run(tmp_path / "run", dicomweb(server), {})
+    run.prepare(["A0001"])
+    run.index()
+    assert len(server.paths("/metadata$")) == 2  # the reformat of 60 and the series of 40
+    assert not server.paths("/instances/")
+    reasons = sorted(row["reason"] for row in run.ledger())
+    assert reasons == ["derived", "fewer_slices", "not_ct", "selected", "too_few_slices"]
+
+
+def test_a_second_index_asks_only_for_what_was_not_found(hospital, server, tmp_path):
+    run = Run(tmp_path / "run", dicomweb(server), {})
+    run.prepare(hospital[1])
+    run.index()
+    first = run.ledger()
+    server.requests.clear()
+    run.index()
+    assert run.ledger() == first
+    asked = [path for path in server.requests if "1.2.3" not in path]
+    assert asked
+    assert all("AccessionNumber=A0099" in path for path in asked)
+
+
+def test_pages_are_followed_until_nothing_new_comes(server, monkeypatch):
+    monkeypatch.setattr("ctcohort.archives.dicomweb.PAGE", 2)
+    assert len(archive_of(server).find(accession("A0001"))) == 5
+
+
+def test_a_study_is_found_by_its_uid(server):
+    one = archive_of(server).find(accession("A0001"))[0]
+    found = archive_of(server).find(Query(("nothing",), one.study_uid))
+    assert one in found
+
+
+def test_prefixes_are_tried_and_two_studies_are_ambiguous(server):
+    archive = archive_of(server)
+    assert archive.find(Query(("xA0001", "A0001"))) == archive.find(accession("A0001"))
+    both = archive.find(Query(("A0001", "a0001")))
+    assert len({series.study_uid for series in both}) == 2
+
+
+def test_an_archive_without_the_wildcard_syntax_still_gives_files(stored, working):
+    with serving_stored(stored, accepts_wildcard=False) as server:
+        archive = archive_of(server)
+        series = next(s for s in archive.find(accession("A0001")) if s.instances == 40)
+        archive.fetch(archive.headers(series), working)
+        assert len(list(working.glob("*.dcm"))) == 40
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_parts_come_with_and_without_a_length(stored, working, lengths):
+    with serving_stored(stored, fault=lambda _: Fault(lengths=lengths)) as server:
+        archive = archive_of(server)
+        series = next(s for s in archive.find(accession("00A3")) if s.instances == 42)
+        archive.fetch(archive.headers(series), working)
+    originals = {one.path.read_bytes() for one in stored if one.value("00080050") == "00A3"}
+    assert {path.read_bytes() for path in working.glob("*.dcm")} == originals
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(cut=30_000),
+        Fault(cut=30_000, reset=True),
+        Fault(cut=30_000, lengths=True),
+        Fault(cut=10),
+        Fault(status=503, fields={"Retry-After": "0"}),
+        Fault(status=429),
+        Fault(status=500),
+    ],
+    ids=str,
+)
+def test_what_breaks_is_asked_again_and_nothing_twice(tmp_path, working, fault):
+    headers = make_long_series(tmp_path / "source", 60)
+    (working / "into").mkdir()
+
+    def first_stream_breaks(request):
+        whole = request.path.endswith(headers[0].series_uid)
+        return fault if whole and request.number == 1 else None
+
+    with serving_stored(read_folder(tmp_path / "source"), fault=first_stream_breaks) as server:
+        archive_of(server).fetch(headers, working / "into")
+        arrived = {path.stem for path in (working / "into").glob("*.dcm")}
+        assert arrived == {header.sop_instance_uid for header in headers}
+        assert not list((working / "into").glob(".part*"))
+        if fault.cut == 30_000:
+            assert len(server.paths("/instances/")) < len(headers)
+            assert len(server.paths(headers[0].series_uid + "$")) == 1
+
+
+def test_only_missing_instances_are_fetched_on_resuming(tmp_path, working):
+    headers = make_long_series(tmp_path / "source", 40)
+    with serving_stored(read_folder(tmp_path / "source")) as server:
+        archive = archive_of(server)
+        archive.fetch(headers, working)
+        lost = headers[:7]
+        for header in lost:
+            (working / f"{header.sop_instance_uid}.dcm").unlink()
+        server.requests.clear()
+        archive.fetch(lost, working)
+        assert len(server.paths("/instances/")) == len(lost)
+        assert not server.paths(headers[0].series_uid + "$")
