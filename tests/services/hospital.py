@@ -53,7 +53,7 @@ def make_archive(folder: Path) -> list[str]:
         phantoms.make_series(body, stack(), identity=twin),
     ]
     for number, datasets in enumerate(series):
-        phantoms.write_files(datasets, folder / f"{number}")
+        phantoms.write_files(datasets, folder / "plain" / f"{number}")
     phantoms.write_files(
         phantoms.make_series(body, stack(42), identity=packed),
         folder / "packed",

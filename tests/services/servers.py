@@ -1,0 +1,149 @@
+"""Archives from Debian's packages, started for a test and stopped after it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ORTHANC = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
+PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
+
+needs_orthanc = pytest.mark.skipif(
+    not (Path(ORTHANC).exists() and Path(PLUGIN).exists()),
+    reason="Orthanc with DICOMweb: apt-get install -y orthanc orthanc-dicomweb",
+)
+needs_dcmtk = pytest.mark.skipif(
+    not (shutil.which("dcmqrscp") and shutil.which("storescu")),
+    reason="dcmqrscp: apt-get install -y dcmtk",
+)
+
+USER, PASSWORD = "demo", "demo-secret"
+ARCHIVE, FETCHER = "ARCHIVE", "FETCHER"
+
+
+@dataclass
+class Archive:
+    """A running archive: its DICOMweb root, if it has one, and its DICOM port."""
+
+    url: str
+    port: int
+    move_port: int
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[Any], ready: Callable[[], bool], folder: Path) -> Iterator[None]:
+    """A server process, from when it answers to the end of the block."""
+    with open(folder / "server.log", "ab") as log:
+        process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=log, stderr=log)
+    try:
+        for _ in range(600):
+            if ready():
+                break
+            assert process.poll() is None, (folder / "server.log").read_text()
+            time.sleep(0.1)
+        else:
+            raise AssertionError((folder / "server.log").read_text())
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def orthanc(folder: Path, files: Path, **options: Any) -> Iterator[Archive]:
+    """Orthanc with HTTP Basic authentication, holding the files below a folder."""
+    archive = Archive("", free_port(), free_port())
+    http = free_port()
+    peer = {"AET": FETCHER, "Host": "127.0.0.1", "Port": archive.move_port}
+    peer |= {f"Allow{what}": True for what in ("Echo", "Find", "Get", "Move", "Store")}
+    config = {
+        "StorageDirectory": str(folder / "db"),
+        "IndexDirectory": str(folder / "db"),
+        "HttpPort": http,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": True,
+        "RegisteredUsers": {USER: PASSWORD},
+        "DicomAet": ARCHIVE,
+        "DicomPort": archive.port,
+        "DicomCheckCalledAet": True,
+        "DicomAlwaysAllowFind": False,
+        "DicomAlwaysAllowGet": False,
+        "DicomModalities": {"peer": peer},
+        "Plugins": [PLUGIN],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        **options,
+    }
+    (folder / "orthanc.json").write_text(json.dumps(config))
+    base = f"http://127.0.0.1:{http}"
+    archive.url = f"{base}/dicom-web"
+    with running([ORTHANC, folder / "orthanc.json"], lambda: _answers(archive.url), folder):
+        for path in sorted(files.rglob("*")):
+            if path.is_file():
+                _ask(f"{base}/instances", path.read_bytes())
+        yield archive
+
+
+@contextmanager
+def dcmqrscp(folder: Path, files: Path) -> Iterator[Archive]:
+    """DCMTK's archive, which tells nothing about single images, holding the files of a folder."""
+    archive = Archive("", free_port(), free_port())
+    (folder / "store").mkdir()
+    (folder / "dcmqrscp.cfg").write_text(
+        f"NetworkTCPPort = {archive.port}\n"
+        "MaxPDUSize = 16384\nMaxAssociations = 4\n"
+        f"HostTable BEGIN\nfetcher = ({FETCHER}, 127.0.0.1, {archive.move_port})\nHostTable END\n"
+        "VendorTable BEGIN\nVendorTable END\n"
+        f"AETable BEGIN\n{ARCHIVE} {folder}/store RW (500, 1024mb) ANY\nAETable END\n"
+    )
+    command = ["dcmqrscp", "-c", folder / "dcmqrscp.cfg"]
+
+    def listens() -> bool:
+        with socket.socket() as one:
+            return one.connect_ex(("127.0.0.1", archive.port)) == 0
+
+    with running(command, listens, folder):
+        address = ["-aet", FETCHER, "-aec", ARCHIVE, "127.0.0.1", str(archive.port)]
+        for syntax, name in (("-xe", "plain"), ("-xr", "packed")):
+            if (files / name).exists():
+                store = ["storescu", syntax, "+sd", "+r", *address, str(files / name)]
+                subprocess.run(store, check=True, capture_output=True)
+        yield archive
+
+
+def _answers(url: str) -> bool:
+    try:
+        _ask(f"{url}/studies?limit=1")
+    except (OSError, urllib.error.URLError):
+        return False
+    return True
+
+
+def _ask(url: str, body: bytes | None = None) -> None:
+    token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    request = urllib.request.Request(url, body, {"Authorization": f"Basic {token}"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as answer:
+        answer.read()
