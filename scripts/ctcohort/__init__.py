@@ -15,7 +15,7 @@ Each module imports only modules that stand above it in this list:
 `selection`    which one series of an accession
 `ledger`       `series.csv`
 `answers`      what the archive answered, kept beside the ledger
-`archives`     folder and DICOMweb, behind one protocol
+`archives`     folder, DICOMweb and DIMSE, behind one protocol
 `downloads`    one series, complete or not there
 `hounsfield`   stored values -> Hounsfield units, padding
 `resampling`   B-spline and linear resampling of volumes

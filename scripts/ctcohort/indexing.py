@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 
 from . import answers
 from .answers import Answer
-from .archives import Archive, FoundSeries, Query
+from .archives import LOOKED_AT, Archive, FoundSeries, Query
 from .faults import Fault
 from .headers import Header, patient_mark
+from .naming import name_of
 from .selection import Candidate, choose, has_images
 from .settings import SeriesRules, VolumeRules
 from .vocabulary import SELECTED
@@ -51,6 +53,8 @@ def rows_of(
         return
     if answer.series:
         answers.save(accession, answer)
+    if not any(candidate.reason == SELECTED for candidate in candidates):
+        shutil.rmtree(LOOKED_AT / name_of(accession), ignore_errors=True)
     if reason:
         yield blank_row(accession, reason)
         return

@@ -143,6 +143,13 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
             Hours(config["archive"]["hours"], config["archive"]["timezone"])
         except InputError as error:
             lines.append(str(error))
+        archive = config["archive"]
+        moves = archive["kind"] == "dimse" and archive["dimse"]["method"] == "move"
+        if moves and archive["connections"] > 1:
+            lines.append(
+                "archive.connections: expected 1 with archive.dimse.method: move, because the"
+                " archive sends to one port"
+            )
         lines += [line for key, value in _patterns(config) for line in _bad_pattern(key, value)]
         if config["volume"]["clip_hu"][0] >= config["volume"]["clip_hu"][1]:
             lines.append("volume.clip_hu: expected [low, high], low below high, e.g. [-1000, 1000]")

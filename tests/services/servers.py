@@ -26,7 +26,7 @@ needs_orthanc = pytest.mark.skipif(
     reason="Orthanc with DICOMweb: apt-get install -y orthanc orthanc-dicomweb",
 )
 needs_dcmtk = pytest.mark.skipif(
-    not (shutil.which("dcmqrscp") and shutil.which("storescu")),
+    not (shutil.which("dcmqrscp") and shutil.which("dcmqridx")),
     reason="dcmqrscp: apt-get install -y dcmtk",
 )
 
@@ -118,18 +118,16 @@ def dcmqrscp(folder: Path, files: Path) -> Iterator[Archive]:
         "VendorTable BEGIN\nVendorTable END\n"
         f"AETable BEGIN\n{ARCHIVE} {folder}/store RW (500, 1024mb) ANY\nAETable END\n"
     )
-    command = ["dcmqrscp", "-c", folder / "dcmqrscp.cfg"]
+    names = [path for path in sorted(files.rglob("*")) if path.is_file()]
+    register = ["dcmqridx", str(folder / "store"), *map(str, names)]
+    subprocess.run(register, check=True, capture_output=True)
+    command = ["dcmqrscp", "+xr", "-c", folder / "dcmqrscp.cfg"]
 
     def listens() -> bool:
         with socket.socket() as one:
             return one.connect_ex(("127.0.0.1", archive.port)) == 0
 
     with running(command, listens, folder):
-        address = ["-aet", FETCHER, "-aec", ARCHIVE, "127.0.0.1", str(archive.port)]
-        for syntax, name in (("-xe", "plain"), ("-xr", "packed")):
-            if (files / name).exists():
-                store = ["storescu", syntax, "+sd", "+r", *address, str(files / name)]
-                subprocess.run(store, check=True, capture_output=True)
         yield archive
 
 

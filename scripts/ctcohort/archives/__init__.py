@@ -16,6 +16,10 @@ from typing import Any, Protocol
 from ..faults import Fault
 from ..headers import Header
 
+LOOKED_AT = Path("raw/.partial")
+"""Where downloads gather their files, and where an archive that tells nothing about single images
+puts, under the accession's name, what it had to fetch to be looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -101,6 +105,10 @@ def open_archive(settings: Mapping[str, Any], *, store: Path, key: bytes) -> Arc
         from .dicomweb import DicomwebArchive
 
         return DicomwebArchive(settings, key=key)
+    if settings["kind"] == "dimse":
+        from .dimse import DimseArchive
+
+        return DimseArchive(settings, key=key)
     from .folder import FolderArchive
 
     folder = settings["folder"]

@@ -1,0 +1,132 @@
+"""DIMSE archives: the same choice and the same bytes, whatever the archive tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctcohort.naming import name_of
+
+from .dicomweb_server import read_folder
+from .dimse_server import dimse_serving
+from .hospital import Run, archive_settings, make_archive, make_long_series
+from .servers import ARCHIVE, FETCHER, dcmqrscp, needs_dcmtk, needs_orthanc, orthanc
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hospital")
+    return folder, make_archive(folder)
+
+
+@pytest.fixture(scope="module")
+def stored(hospital):
+    return read_folder(hospital[0])
+
+
+@pytest.fixture(scope="module")
+def by_folder(hospital, tmp_path_factory):
+    folder, accessions = hospital
+    settings = archive_settings(folder={"path": str(folder)})
+    return fetched(Run(tmp_path_factory.mktemp("by_folder"), settings, {}), accessions)
+
+
+def dimse(port, **changes):
+    own = {"host": "127.0.0.1", "port": port, "called_aet": ARCHIVE, "calling_aet": FETCHER}
+    own |= changes.pop("dimse", {})
+    return archive_settings(kind="dimse", dimse=own, **changes)
+
+
+def fetched(run, accessions):
+    run.prepare(accessions)
+    result = run.index()
+    assert result.returncode == 0, result.stdout
+    for accession in run.chosen():
+        result = run.download(accession)
+        assert result.returncode == 0, result.stdout
+    return run
+
+
+def data_sets(run, accession):
+    """Each received file without its file meta information, which the receiver writes."""
+    contents = {}
+    for path in (run.folder / "raw" / name_of(accession)).glob("*.dcm"):
+        content = path.read_bytes()
+        contents[path.name] = content[144 + int.from_bytes(content[140:144], "little") :]
+    return contents
+
+
+def assert_same(run, other):
+    assert run.chosen() == other.chosen()
+    assert set(run.chosen()) == {"A0001", "A 02/B+", "00A3"}
+    for accession in run.chosen():
+        assert data_sets(run, accession) == data_sets(other, accession)
+
+
+def test_same_cohort_from_a_pynetdicom_archive(hospital, stored, by_folder, tmp_path):
+    with dimse_serving(stored) as server:
+        assert_same(fetched(Run(tmp_path, dimse(server.port), {}), hospital[1]), by_folder)
+
+
+@needs_orthanc
+def test_same_cohort_from_orthanc_by_get(hospital, by_folder, tmp_path):
+    with orthanc(tmp_path, hospital[0]) as archive:
+        run = fetched(Run(tmp_path / "run", dimse(archive.port), {}), hospital[1])
+    assert_same(run, by_folder)
+
+
+@needs_orthanc
+def test_same_cohort_from_orthanc_by_move(hospital, by_folder, tmp_path):
+    with orthanc(tmp_path, hospital[0]) as archive:
+        own = {"method": "move", "move_port": archive.move_port}
+        run = fetched(Run(tmp_path / "run", dimse(archive.port, dimse=own), {}), hospital[1])
+    assert_same(run, by_folder)
+
+
+@needs_dcmtk
+def test_same_cohort_from_an_archive_that_tells_nothing_of_images(hospital, by_folder, tmp_path):
+    with dcmqrscp(tmp_path, hospital[0]) as archive:
+        run = Run(tmp_path / "run", dimse(archive.port), {})
+        run.prepare(hospital[1])
+        assert run.index().returncode == 0
+        looked_at = run.folder / "raw/.partial/A0001"
+        assert len(list(looked_at.glob("*.dcm"))) >= 40
+        assert not (run.folder / "raw/.partial/A0004").exists()
+        log = run.folder / "archive.log"
+        before = log.read_text()
+        for accession in run.chosen():
+            assert run.download(accession).returncode == 0
+        assert log.read_text() == before  # nothing was asked: the files were there
+    assert_same(run, by_folder)
+
+
+def test_wrong_called_title_is_one_line(stored, tmp_path):
+    with dimse_serving(stored) as server:
+        run = Run(tmp_path, dimse(server.port, dimse={"called_aet": "ELSEWHERE"}), {})
+        run.prepare(["A0001"])
+        result = run.index()
+    assert result.returncode == 1
+    assert result.stdout.splitlines() == [
+        "error: the archive does not know the called AE title 'ELSEWHERE'; put the one that its"
+        " administrator names into archive.dimse.called_aet"
+    ]
+
+
+def test_an_association_that_dies_is_taken_up_where_it_was(tmp_path):
+    headers = make_long_series(tmp_path / "files", 80)
+    with dimse_serving(read_folder(tmp_path / "files"), fails_after=30) as server:
+        run = Run(tmp_path / "run", dimse(server.port), {})
+        run.prepare(["LONG"])
+        assert run.index().returncode == 0
+        assert run.download("LONG").returncode == 0
+        assert len(run.received("LONG")) == len(headers)
+        assert server.gets[0] == 80
+        assert server.gets[1] == 50
+        assert sum(server.gets) < 80 + 50 + 50
+
+
+def test_host_down_is_one_line(tmp_path):
+    run = Run(tmp_path, dimse(9, patience_seconds=1), {})
+    run.prepare(["A0001"])
+    result = run.index()
+    assert result.returncode == 1
+    assert "refused the connection" in result.stdout.splitlines()[-1]
