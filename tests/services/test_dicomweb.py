@@ -187,3 +187,15 @@ def test_only_missing_instances_are_fetched_on_resuming(tmp_path, working):
         archive.fetch(lost, working)
         assert len(server.paths("/instances/")) == len(lost)
         assert not server.paths(headers[0].series_uid + "$")
+
+
+def test_an_independent_client_sees_the_same(server):
+    from dicomweb_client.api import DICOMwebClient
+
+    client = DICOMwebClient(server.url)
+    archive = archive_of(server)
+    for series in archive.find(accession("A0001")):
+        told = client.retrieve_series_metadata(series.study_uid, series.series_uid)
+        uids = {row["00080018"]["Value"][0] for row in told}
+        assert uids == {header.sop_instance_uid for header in archive.headers(series)}
+        assert len(uids) == series.instances

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -79,6 +80,56 @@ def test_secrets_come_from_a_private_file_only(stored, tmp_path):
         assert not server.requests
         secrets.chmod(0o600)
         assert run.index().returncode == 0
+
+
+@contextmanager
+def token_endpoint(tokens):
+    """Gives the tokens of an iterator for the refresh token SECRET; the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_POST(self):
+            form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            granted = f"refresh_token={SECRET}" in form and "grant_type=refresh_token" in form
+            body = json.dumps({"access_token": next(tokens)} if granted else {"error": SECRET})
+            self.send_response(200 if granted else 400)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/token"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_an_expired_token_is_refreshed_once(stored, tmp_path):
+    tokens = iter(["expired-token", "good-token", "useless-token", "useless-token"])
+    secrets = {"CT_COHORT_CLIENT_ID": "cohort", "CT_COHORT_REFRESH_TOKEN": SECRET}
+    with serving_stored(stored) as server, token_endpoint(tokens) as token_url:
+        own = {"auth": "oauth2_refresh", "token_url": token_url}
+        server.authorization = "Bearer good-token"
+        run = run_on(server.url, tmp_path / "a", environment=secrets, dicomweb=own)
+        assert run.index().returncode == 0
+        assert len(run.chosen()) == 1
+        server.requests.clear()
+        run = run_on(server.url, tmp_path / "b", environment=secrets, dicomweb=own)
+        result = run.index()
+        assert "401" in one_line(result.stdout)
+        assert len(server.requests) == 2
+        wrong = {**secrets, "CT_COHORT_REFRESH_TOKEN": "another"}
+        run = run_on(server.url, tmp_path / "c", environment=wrong, dicomweb=own)
+        refused = run.index()
+        assert "refresh token has expired" in one_line(refused.stdout)
+    for text in (result.stdout + refused.stdout, run.everything_written().decode("latin-1")):
+        assert SECRET not in text
+        assert "-token" not in text
 
 
 def test_missing_secret_is_named(tmp_path):
