@@ -5,7 +5,7 @@ DIR ?= .
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: help env demo test lint status key lock
+.PHONY: help env demo test lint status check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test             set up and run the tests"
 	@echo "make env              only set up .venv"
 	@echo "make status DIR=...   what exists now in a working directory, at any time"
+	@echo "make check-archive ACCESSION=... DIR=...   try the archive of a working directory's config"
 	@echo "make key KEY=...      make the private key that names patients"
 	@echo "make lint             what CI checks besides the tests"
 	@echo "make lock             renew the lock files"
@@ -52,6 +53,9 @@ lint: $(VENV)/.dev
 
 status: env
 	@$(BIN)/python scripts/status.py --directory $(DIR)
+
+check-archive: env
+	@ACCESSION='$(ACCESSION)' $(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- check_archive
 
 key: env
 	@test -n "$(KEY)" || { echo "say where: make key KEY=/a/safe/place/ct-cohort.key"; exit 1; }

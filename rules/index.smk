@@ -20,5 +20,16 @@ checkpoint index_series:
     shell:
         'python3 "$CT_COHORT"/index_series.py {input.accessions:q} {input.cohort:q} '
         '--exclusions={input.exclusions:q} --archive "$CT_COHORT_ARCHIVE" --series {params.series:q} '
-        "--verdict {params.verdict:q} --threads {threads} --ledger {output.ledger:q} "
+        "--verdict {params.verdict:q} --raw $CT_COHORT_RAW --threads {threads} "
+        "--ledger {output.ledger:q} "
         "> {log:q} 2>&1"
+
+
+rule check_archive:
+    log:
+        "logs/check_archive.log",
+    localrule: True
+    conda:
+        "../envs/archive.yaml"
+    shell:
+        'python3 "$CT_COHORT"/check_archive.py 2>&1 | tee {log:q}'

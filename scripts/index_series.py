@@ -4,13 +4,13 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 from ctcohort import answers, ledger
 from ctcohort.archives import open_archive
 from ctcohort.faults import InputError, run
 from ctcohort.files import read_table, write_table
+from ctcohort.forecast import forecast
 from ctcohort.indexing import blank_row, patient_of, query_of, rows_of
 from ctcohort.naming import normal_mrn
 from ctcohort.reports import read_exclusions
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--archive", required=True, help="JSON of the config's archive")
     parser.add_argument("--series", required=True, help="canonical JSON of the config's series")
     parser.add_argument("--verdict", required=True, help="canonical JSON of part of volume")
+    parser.add_argument("--raw", default="keep", help="the config's raw: keep or delete")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--ledger", type=Path, required=True)
     options = parser.parse_args()
@@ -67,19 +68,8 @@ def main() -> None:
             left = (now - started) / number * (len(cohort) - number)
             print(f"{number} of {len(cohort)} accessions, {left:.0f} s to go", file=sys.stderr)
     write_table(options.ledger, ledger.COLUMNS, rows)
-    print(_forecast(rows), file=sys.stderr)
-
-
-def _forecast(rows: list[dict[str, object]]) -> str:
-    chosen = [row for row in rows if row["selected"]]
-    lost = Counter(str(row["reason"]) for row in rows if not row["selected"])
-    slices = sum(int(str(row["slices"])) for row in chosen)
-    gigabytes = sum(int(str(row["estimated_bytes"])) for row in chosen) / 1e9
-    reasons = ", ".join(f"{count} {reason}" for reason, count in lost.most_common())
-    return (
-        f"{len(chosen)} scans selected: {slices} slices, about {gigabytes:.2f} GB to fetch;"
-        f" not selected: {reasons or 'nothing'}"
-    )
+    lines = forecast(rows, settings, keep_raw=options.raw == "keep")
+    print("\n".join(lines), file=sys.stderr)
 
 
 if __name__ == "__main__":

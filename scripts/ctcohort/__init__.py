@@ -16,6 +16,7 @@ Each module imports only modules that stand above it in this list:
 `ledger`       `series.csv`
 `answers`      what the archive answered, kept beside the ledger
 `archives`     folder, DICOMweb and DIMSE, behind one protocol
+`forecast`     what fetching will take
 `downloads`    one series, complete or not there
 `hounsfield`   stored values -> Hounsfield units, padding
 `resampling`   B-spline and linear resampling of volumes

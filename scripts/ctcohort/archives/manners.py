@@ -5,7 +5,7 @@ Four files in the working directory speak between the jobs of a run and the peop
 ======================= ===================================================================
 `archive.stop`          made by a job, says why nothing connects any more; a person removes it
 `archive.pause`         made by a person: every job waits until it is gone
-`archive.log`           one line per request: when, accession, what, bytes, answer
+`archive.log`           per request: when, accession, what, bytes, answer, seconds
 `index/failed_in_a_row` the accessions that failed since the last one that did not
 ======================= ===================================================================
 """
@@ -62,6 +62,7 @@ class Manners:
         self._delay = 0.0
         self._next_request = 0.0
         self._free_at = 0.0
+        self._began = 0.0
 
     @contextmanager
     def serving(self, accession: str) -> Iterator[None]:
@@ -96,6 +97,7 @@ class Manners:
         refuse_when_stopped()
         self._next_request = time.monotonic() + self.seconds_per_request
         self.asked = True
+        self._began = time.monotonic()
 
     def after_request(self, what: str, size: int, answer: str) -> None:
         """Write a line of the access log; slow down where the archive refuses, else speed up."""
@@ -103,8 +105,9 @@ class Manners:
         slower, faster = max(1.0, self._delay * 2), max(0.0, self._delay / 2 - 0.1)
         self._delay = min(LONGEST_DELAY, slower) if refused else faster
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        seconds = time.monotonic() - self._began
         with open(LOG, "a", encoding="utf-8") as stream:
-            stream.write(f"{now}\t{self.accession}\t{what}\t{size}\t{answer}\n")
+            stream.write(f"{now}\t{self.accession}\t{what}\t{size}\t{answer}\t{seconds:.3f}\n")
 
     def received(self, size: int) -> None:
         """Wait until the bytes that have just come are within this connection's rate."""
