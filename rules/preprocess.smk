@@ -8,6 +8,7 @@ rule preprocess_volume:
         record="processed/{acc}.json",
     log:
         "logs/preprocess_volume/{acc}.log",
+    priority: 1  # before downloads: raw files do not pile up
     conda:
         "../envs/volume.yaml"
     resources:

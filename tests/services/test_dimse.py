@@ -130,3 +130,36 @@ def test_host_down_is_one_line(tmp_path):
     result = run.index()
     assert result.returncode == 1
     assert "refused the connection" in result.stdout.splitlines()[-1]
+
+
+@needs_orthanc
+def test_tls_with_a_private_ca(hospital, by_folder, certificates, tmp_path):
+    options = {
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(certificates / "server.pem"),
+        "DicomTlsPrivateKey": str(certificates / "server.key"),
+        "DicomTlsTrustedCertificates": str(certificates / "ca.pem"),
+    }
+    own = {
+        "certificate": str(certificates / "client.pem"),
+        "key": str(certificates / "client.key"),
+    }
+    with orthanc(tmp_path, hospital[0], **options) as archive:
+
+        def run_with(name, tls):
+            settings = dimse(archive.port, dimse={"tls": tls}, patience_seconds=1)
+            run = Run(tmp_path / name, settings, {})
+            run.prepare(["A0001"])
+            return run
+
+        wrong = run_with("wrong", {**own, "ca_bundle": str(certificates / "other.pem")}).index()
+        assert wrong.returncode == 1
+        assert "certificate is not trusted" in wrong.stdout.splitlines()[-1]
+        plain = run_with("plain", None).index()
+        assert plain.returncode == 1
+        assert plain.stdout.splitlines()[-1].startswith("error: ")
+        run = run_with("right", {**own, "ca_bundle": str(certificates / "ca.pem")})
+        result = run.index()
+        assert result.returncode == 0, result.stdout
+        assert run.download("A0001").returncode == 0
+    assert data_sets(run, "A0001") == data_sets(by_folder, "A0001")

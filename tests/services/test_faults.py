@@ -376,28 +376,6 @@ def tls_in_front(port, certificate, key, client_ca=None):
         listener.close()
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """A private CA, and what it signed for the archive and for a client."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl, which makes the certificates")
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    for ca in ("ca", "other"):
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={ca}",
-                "-keyout", f"{ca}.key", "-out", f"{ca}.pem")  # fmt: skip
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    for name in ("server", "client"):
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
-                "-keyout", f"{name}.key", "-out", f"{name}.csr")  # fmt: skip
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-                "-CAcreateserial", "-extfile", "names", "-out", f"{name}.pem")  # fmt: skip
-    return folder
-
-
 def test_tls_with_a_private_ca(stored, certificates, tmp_path):
     def url(port):
         return f"https://127.0.0.1:{port}/dicom-web"
