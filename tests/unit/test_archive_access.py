@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctcohort.archives import manners
+from ctcohort.archives import Changed, manners
 from ctcohort.archives.manners import Manners
 from ctcohort.archives.multipart import PartReader, boundary_of
 from ctcohort.archives.retrying import Patience, Transient
@@ -184,6 +184,18 @@ def test_ten_different_accessions_in_a_row_close_the_door(working):
     assert "10 accessions failed in a row: why" in (working / "archive.stop").read_text()
     with pytest.raises(Fault, match=r"remove archive\.stop"):
         behaved.before_request()
+
+
+def test_transfers_that_break_count_and_answers_that_changed_do_not(working):
+    for number in range(12):
+        behaved = Manners(FREE)
+        with pytest.raises(Changed), behaved.serving(f"A{number}"):
+            behaved.before_request()
+            raise Changed("gone")
+    assert not (working / "archive.stop").exists()
+    for number in range(10):
+        fail(Manners(FREE), f"A{number}", "transfer_incomplete")
+    assert (working / "archive.stop").exists()
 
 
 def test_reasons_that_are_not_the_archives_do_not_count(working):

@@ -23,6 +23,7 @@ from typing import Any
 from ..faults import Fault
 from ..files import write_lines
 from ..hours import Hours
+from . import Changed
 
 STOP = Path("archive.stop")
 PAUSE = Path("archive.pause")
@@ -31,6 +32,9 @@ FAILED = Path("index/failed_in_a_row")
 
 IN_A_ROW = 10
 """Different accessions that fail in a row for one reason before nothing connects any more."""
+
+REASONS = ("archive_unreachable", "archive_refused", "transfer_incomplete")
+"""Those that count as such a failure."""
 
 LOOK_SECONDS = 10.0
 """How often a waiting job looks whether it may go on."""
@@ -71,7 +75,7 @@ class Manners:
         try:
             yield
         except Fault as fault:
-            if self.asked and fault.reason in ("archive_unreachable", "archive_refused"):
+            if self.asked and fault.reason in REASONS and not isinstance(fault, Changed):
                 self._failed(fault)
             raise
         else:
