@@ -5,13 +5,15 @@ DIR ?= .
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: help env demo test lint status check-archive key lock
+.PHONY: help env slurm merge demo test lint status check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo             set up and run the whole workflow on a small made-up hospital"
 	@echo "make test             set up and run the tests"
 	@echo "make env              only set up .venv"
+	@echo "make slurm            add what profiles/slurm needs to .venv"
+	@echo "make merge DIRS=... INTO=...   one data set of the partitions' working directories"
 	@echo "make status DIR=...   what exists now in a working directory, at any time"
 	@echo "make check-archive ACCESSION=... DIR=...   try the archive of a working directory's config"
 	@echo "make key KEY=...      make the private key that names patients"
@@ -25,6 +27,12 @@ $(VENV)/.run: requirements.lock
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+slurm: $(VENV)/.slurm
+
+$(VENV)/.slurm: requirements-slurm.lock $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-slurm.lock
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
@@ -57,6 +65,10 @@ status: env
 check-archive: env
 	@ACCESSION='$(ACCESSION)' $(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- check_archive
 
+merge: env
+	@test -n "$(DIRS)" -a -n "$(INTO)" || { echo 'say which: make merge DIRS="part-1 part-2" INTO=merged'; exit 1; }
+	@$(BIN)/python scripts/merge_manifests.py $(INTO) $(DIRS)
+
 key: env
 	@test -n "$(KEY)" || { echo "say where: make key KEY=/a/safe/place/ct-cohort.key"; exit 1; }
 	@$(BIN)/python scripts/make_key.py $(KEY)
@@ -64,5 +76,7 @@ key: env
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --fork-strategy fewest --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra slurm -c requirements.lock --universal --fork-strategy fewest --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements-slurm.lock
+	$(BIN)/uv pip compile pyproject.toml --extra slurm --extra dev -c requirements-slurm.lock --universal --fork-strategy fewest --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements-dev.lock

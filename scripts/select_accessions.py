@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from ctcohort import partitions
 from ctcohort.faults import run
 from ctcohort.files import write_lines, write_table
 from ctcohort.naming import one_line
@@ -23,11 +24,12 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, required=True)
     options = parser.parse_args()
     columns = json.loads(options.columns)
+    partition = partition_of(options.partition)
     found = select(
         options.reports,
         columns,
         parse(options.select, SelectRules),
-        partition=partition_of(options.partition),
+        partition=partition,
     )
     write_table(
         options.protocols,
@@ -52,6 +54,8 @@ def main() -> None:
             for event in found.wanted
         ),
     )
+    if options.partition:
+        partitions.keep(partition, [one_line(accession) for accession in found.whole])
     write_lines(options.accessions, (one_line(event.accession) for event in found.wanted))
     print(f"{len(found.wanted)} accessions selected", file=sys.stderr)
 

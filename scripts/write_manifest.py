@@ -23,7 +23,7 @@ def main() -> None:
     key = private_key(options.key_file, STORE / "key.fingerprint")
     rows = list(manifest.rows(here, dataset, key=key))
     _assert_complete(options.accessions.read_text().splitlines(), rows)
-    _assert_distinct(rows)
+    manifest.assert_distinct(rows)
     columns = (*manifest.COLUMNS, *manifest.carried_columns(dataset.cohort))
     write_table(options.output, columns, rows)
     print("\n".join(manifest.counts(rows)), file=sys.stderr)
@@ -48,21 +48,6 @@ def _assert_complete(accessions: list[str], rows: list[dict[str, object]]) -> No
             f"{len(undone)} of {len(rows)} accessions are not finished ({_some(undone)});"
             " see `make status`"
         )
-
-
-def _assert_distinct(rows: list[dict[str, object]]) -> None:
-    """Two scans with the same voxels in two sets would leak the test set into training."""
-    first: dict[object, dict[str, object]] = {}
-    for row in rows:
-        if row["status"] != "included":
-            continue
-        twin = first.setdefault(row["npz_sha256"], row)
-        if twin["split"] != row["split"]:
-            raise InputError(
-                f"accessions {twin['accession']} ({twin['split']}) and {row['accession']}"
-                f" ({row['split']}) have identical voxels but different patients; list one of them"
-                " in exclusions"
-            )
 
 
 def _some(accessions: list[object]) -> str:

@@ -25,6 +25,7 @@ Each module imports only modules that stand above it in this list:
 `volumes`      raw directory -> volume and record
 `splits`       train, validation and test by patient
 `manifest`     one row per accession; also the status at any moment
+`partitions`   parts of a cohort that independent runs make, and their merging
 `pictures`     the picture of one scan
 `phantoms`     synthetic CT whose truth is known, for the demo and the tests
 ============== =====================================================================

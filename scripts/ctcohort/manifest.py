@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import ledger
+from .faults import InputError
 from .files import read_table
 from .naming import name_of
 from .splits import pseudonym
@@ -162,6 +163,27 @@ def counts(table: Sequence[Mapping[str, Any]]) -> list[str]:
         for row in table
     )
     return [f"{count:7d} {text}" for text, count in groups.most_common()]
+
+
+def assert_distinct(table: Sequence[Mapping[str, Any]]) -> None:
+    """Two scans with the same voxels in two sets would leak the test set into training.
+
+    Raises
+    ------
+    InputError
+        They are there; its text names them.
+    """
+    first: dict[str, Mapping[str, Any]] = {}
+    for row in table:
+        if row["status"] != "included":
+            continue
+        twin = first.setdefault(row["npz_sha256"], row)
+        if twin["split"] != row["split"]:
+            raise InputError(
+                f"accessions {twin['accession']} ({twin['split']}) and {row['accession']}"
+                f" ({row['split']}) have identical voxels but different patients; list one of them"
+                " in exclusions"
+            )
 
 
 def _made(

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from .faults import InputError
 from .naming import is_valid_accession, normal_mrn
@@ -38,9 +39,13 @@ class Imaging:
 
 @dataclass(frozen=True)
 class Selection:
-    """What `select` found: the wanted accessions in table order, and every protocol's count."""
+    """What `select` found: the wanted accessions in table order, and every protocol's count.
+
+    `whole` are the accessions of all parts, where this is one part of the cohort.
+    """
 
     wanted: list[Imaging]
+    whole: list[str]
     protocols: Counter[str]
     selected_protocols: set[str]
 
@@ -109,8 +114,9 @@ def select(
     events = [event for accession, event in found.items() if accession in wanted and accession]
     for event in events:
         event.problem = event.problem or _problem(event, by_study="study_uid" in names)
-    events = _share(_sample(events, rules.sample), partition)
-    return Selection(events, counts, selected_protocols)
+    events = _sample(events, rules.sample)
+    whole = [event.accession for event in events]
+    return Selection(_share(events, partition), whole, counts, selected_protocols)
 
 
 def read_exclusions(path: Path | None) -> tuple[set[str], set[str]]:
@@ -215,7 +221,7 @@ class _Lines:
     `began` is the number of the line on which the record that is being read begins.
     """
 
-    def __init__(self, stream: Iterator[str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.number = self.began = 0
         self.between_records = True
@@ -272,6 +278,8 @@ def _parsed(path: Path, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
             f"{path}: near line {lines.number}: {error}; expected every quoted field to be closed"
             " and a quote inside one to be doubled"
         ) from None
+    finally:
+        lines.stream.close()
 
 
 def _outside_quotes(line: str) -> str:
