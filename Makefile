@@ -50,7 +50,7 @@ demo: env
 	@echo "pictures  demo/qc/*.png"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $$(nproc 2>/dev/null || echo 2) $(TESTS)
+	$(BIN)/python -m pytest -n $$(nproc 2>/dev/null || echo 2) --dist loadgroup $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,0 +1,273 @@
+"""What Snakemake itself costs for a data set of N accessions: planning, a no-op, ten new scans.
+
+    python benchmarks/scale/run.py 1000 10000 36861 --table benchmarks/scale/results.md
+
+One scan of the demo hospital is really made; its tables, files and Snakemake's own records are then
+copied N times under other names, in the order in which a run would have made them. That Snakemake
+finds nothing to do, and exactly twenty jobs and the manifest for ten scans that were taken away, is
+asserted. Volumes are a few bytes, raw folders are empty.
+"""
+
+import argparse
+import base64
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+NEW = 10
+LIMITS = {"plan everything": 110, "nothing to do": 50, "nothing to do, run": 50}
+"""CPU seconds at 36,861 accessions; peak memory is limited to 1200 MB."""
+LIMIT_COUNT, LIMIT_MB = 36_861, 1200
+
+CONFIG = """\
+reports: {demo}/reports.csv
+archive: {{folder: {{path: {demo}/archive}}}}
+select: {{protocols: [], protocols_regex: ["chest"], sample: 3}}
+volume: {{spacing_mm: 4}}
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of Snakemake."""
+
+    state: str
+    count: int
+    cpu_seconds: float
+    wall_seconds: float
+    peak_mb: float
+    files: int
+    output: str
+
+    def row(self) -> str:
+        return (
+            f"| {self.count:,} | {self.state} | {self.cpu_seconds:.1f} | {self.wall_seconds:.0f} |"
+            f" {1000 * self.cpu_seconds / self.count:.2f} | {self.peak_mb:.0f} | {self.files:,} |"
+        )
+
+
+HEADER = """\
+| accessions | state | CPU s | wall s | CPU ms per accession | peak MB | files in .snakemake |
+|---|---|---|---|---|---|---|"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("counts", type=int, nargs="+")
+    parser.add_argument("--table", type=Path, help="write the Markdown table here too")
+    parser.add_argument("--scratch", type=Path, help="where to fabricate; default: TMPDIR")
+    options = parser.parse_args()
+    results: list[Measured] = []
+    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+        template = make_template(Path(folder).resolve())
+        for count in options.counts:
+            results += measure(template, Path(folder).resolve() / str(count), count)
+            print("\n".join([HEADER, *(result.row() for result in results)]), flush=True)
+    if options.table:
+        options.table.write_text("\n".join([HEADER, *(result.row() for result in results)]) + "\n")
+    sys.exit("\n".join(too_much(results)))
+
+
+def too_much(results: list[Measured]) -> list[str]:
+    """What is above the limits, scaled to the count they are given for."""
+    lines = []
+    for result in results:
+        if result.count < 5000:
+            continue  # start-up counts too much
+        share = result.count / LIMIT_COUNT
+        limit = LIMITS.get(result.state)
+        if limit and result.cpu_seconds > limit * share:
+            lines.append(f"{result.row()} more than {limit * share:.0f} CPU s")
+        if result.peak_mb > LIMIT_MB * share + 150:
+            lines.append(f"{result.row()} more than {LIMIT_MB * share + 150:.0f} MB")
+    return lines
+
+
+def measure(template: Path, directory: Path, count: int) -> Iterator[Measured]:
+    """The four states, each from a fresh Snakemake."""
+    data = Fabricated(template, directory, count)
+    data.tables()
+    result = snakemake("plan everything", directory, count, "-n")
+    tables = {"assign_splits": 1, "write_manifest": 1, "all": 1}
+    assert planned(result) == {**of_scans(count), **tables}, planned(result)
+    yield result
+    data.results()
+    result = snakemake("nothing to do", directory, count, "-n")
+    assert "Nothing to be done" in result.output, result.output[-3000:]
+    yield result
+    result = snakemake("nothing to do, run", directory, count)
+    assert "Nothing to be done" in result.output, result.output[-3000:]
+    yield result
+    data.forget(NEW)
+    result = snakemake("ten new", directory, count, "-n")
+    assert planned(result) == {**of_scans(NEW), "write_manifest": 1, "all": 1}, planned(result)
+    yield result
+    shutil.rmtree(directory)
+
+
+def of_scans(count: int) -> dict[str, int]:
+    return {"download_series": count, "preprocess_volume": count}
+
+
+def planned(result: Measured) -> dict[str, int]:
+    """Jobs per rule that a dry run announced."""
+    found = re.findall(r"^(\w+) +(\d+)$", result.output, re.MULTILINE)
+    return {rule: int(count) for rule, count in found if rule != "total"}
+
+
+def snakemake(state: str, directory: Path, count: int, *options: str) -> Measured:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+    command += ["--directory", str(directory), "--cores", "2", "--quiet", "rules", *options]
+    begun = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read()
+    assert process.returncode == 0, text[-3000:]
+    return Measured(
+        state,
+        count,
+        usage.ru_utime + usage.ru_stime,
+        time.monotonic() - begun,
+        usage.ru_maxrss / 1024,
+        sum(len(names) for _, _, names in os.walk(directory / ".snakemake")),
+        text,
+    )
+
+
+def make_template(folder: Path) -> Path:
+    """A working directory in which a scan was really made."""
+    script = REPOSITORY / "scripts" / "make_demo.py"
+    subprocess.run([sys.executable, script, folder / "demo"], check=True)
+    directory = folder / "template"
+    directory.mkdir()
+    (directory / "config.yaml").write_text(CONFIG.format(demo=folder / "demo"))
+    snakemake("template", directory, 1)
+    return directory
+
+
+class Fabricated:
+    """N copies of the template's scan, as a run would have left them."""
+
+    def __init__(self, template: Path, directory: Path, count: int) -> None:
+        self.template, self.directory = template, directory
+        self.scan = next(path.stem for path in (template / "received").iterdir())
+        self.names = [f"A{number:07d}" for number in range(count)]
+        self.clock = time.time() - 10_000_000
+
+    def tables(self) -> None:
+        """What there is once the index was made: nothing is downloaded yet."""
+        self.directory.mkdir()
+        shutil.copy(self.template / "config.yaml", self.directory)
+        self._write("accessions.txt", "".join(f"{name}\n" for name in self.names))
+        self._write("protocols.csv", (self.template / "protocols.csv").read_text())
+        self._table("cohort.csv")
+        self._table("series.csv")
+        (parameters,) = (self.template / "processed" / ".parameters").iterdir()
+        relative = parameters.relative_to(self.template)
+        self._write(str(relative), parameters.read_text())
+        for name in ("accessions.txt", "protocols.csv", "cohort.csv", "series.csv", str(relative)):
+            self._record(name, name)
+
+    def results(self) -> None:
+        """All the rest."""
+        received = (self.template / "received" / f"{self.scan}.json").read_text()
+        record = (self.template / "processed" / f"{self.scan}.json").read_text()
+        self._tick()
+        for name in self.names:
+            raw = self.directory / "raw" / name
+            raw.mkdir(parents=True)
+            self._age(raw)
+            self._write(f"raw/{name}/.snakemake_timestamp", "")
+            self._write(f"received/{name}.json", received)
+        self._tick()
+        for name in self.names:
+            self._write(f"processed/{name}.npz", name)
+            self._write(f"processed/{name}.json", record)
+        for pattern in ("raw/{}", "received/{}.json", "processed/{}.npz", "processed/{}.json"):
+            for name in self.names:
+                self._record(pattern.format(self.scan), pattern.format(name), name)
+        for name in ("splits.csv", "manifest.csv"):
+            self._table(name)
+            self._record(name, name)
+
+    def forget(self, count: int) -> None:
+        """As if `count` rows were new: in the tables, not made yet."""
+        for name in self.names[-count:]:
+            shutil.rmtree(self.directory / "raw" / name)
+            for path in (
+                f"received/{name}.json",
+                f"processed/{name}.npz",
+                f"processed/{name}.json",
+            ):
+                (self.directory / path).unlink()
+            for path in (
+                f"raw/{name}",
+                f"received/{name}.json",
+                f"processed/{name}.npz",
+                f"processed/{name}.json",
+            ):
+                self._metadata(self.directory, path).unlink()
+
+    def _tick(self) -> None:
+        self.clock += 1000
+
+    def _age(self, path: Path) -> None:
+        os.utime(path, (self.clock, self.clock))
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        self._age(path)
+
+    def _table(self, name: str) -> None:
+        """The scan's row of a table, once per accession."""
+        self._tick()
+        with open(self.template / name, newline="") as stream:
+            reader = csv.DictReader(stream)
+            rows = [row for row in reader if row["accession"] == self.scan]
+            columns = reader.fieldnames or []
+        row = next((row for row in rows if row.get("selected", "true") == "true"), rows[0])
+        with open(self.directory / name, "w", newline="") as stream:
+            writer = csv.DictWriter(stream, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({**row, "accession": name} for name in self.names)
+        self._age(self.directory / name)
+
+    def _record(self, of: str, name: str, accession: str = "") -> None:
+        """Snakemake's record of an output, from that of the template's."""
+        text = self._metadata(self.template, of).read_text()
+        if accession:
+            text = text.replace(self.scan, accession)
+        elif name == "manifest.csv":
+            content = json.loads(text)
+            volumes = [f"processed/{each}.npz" for each in self.names]
+            own = f"processed/{self.scan}.npz"
+            content["input"] = sorted([path for path in content["input"] if path != own] + volumes)
+            hashed = content["input_checksums"].pop(own)
+            content["input_checksums"] |= dict.fromkeys(volumes, hashed)
+            text = json.dumps(content)
+        path = self._metadata(self.directory, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def _metadata(self, directory: Path, name: str) -> Path:
+        encoded = base64.b64encode(name.encode()).decode()
+        return directory / ".snakemake" / "metadata" / encoded
+
+
+if __name__ == "__main__":
+    main()
