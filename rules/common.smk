@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from ctcohort import ALGORITHM_VERSION, ledger
 from ctcohort.faults import InputError
 from ctcohort.files import head, write_lines
+from ctcohort.memory import peak_mb
 from ctcohort.naming import NAME_PATTERN, accession_of, name_of
 from ctcohort.settings import (
     canonical,
@@ -144,23 +145,10 @@ def parameters_of(wildcards):
     return path if stale else ancient(path)
 
 
-def volume_memory(wildcards):
-    """Peak memory of preprocessing in MB, from the ledger's size of the series."""
+def volume_memory(wildcards, attempt):
+    """Memory of preprocessing in MB, from the ledger's size of the series; doubled on a retry."""
     row = chosen(wildcards)
-    if not row:
-        return 1000
-    rows, columns = float(row["rows"]), float(row["columns"])
-    spacing = config["volume"]["spacing_mm"] or [
-        float(row[key]) for key in ("slice_spacing", "row_spacing", "column_spacing")
-    ]
-    z, y, x = spacing if isinstance(spacing, list) else [spacing] * 3
-    plane = rows * float(row["row_spacing"]) / y * columns * float(row["column_spacing"]) / x
-    voxels = plane * float(row["scan_length_mm"]) / z
-    tilted = float(row["tilt_degrees"] or 0) > 0
-    source = float(row["slices"]) * rows * columns
-    # measured: 120 MB of libraries, a window of some 70 planes of doubles, the volume twice (as an
-    # array and as bytes to deflate) and its compressed form; a tilted scan is held whole by ITK
-    return int(200 + (voxels * 5.5 + plane * 8 * 70 + tilted * (source * 20 + voxels * 4)) / 1e6)
+    return attempt * (peak_mb(row, config["volume"]["spacing_mm"]) if row else 1000)
 
 
 onstart:

@@ -14,6 +14,7 @@ Each module imports only modules that stand above it in this list:
 `geometry`     slices -> order, spacing, tilt, and the verdict on a series
 `selection`    which one series of an accession
 `ledger`       `series.csv`
+`memory`       what a volume will take, for schedulers
 `answers`      what the archive answered, kept beside the ledger
 `archives`     folder, DICOMweb and DIMSE, behind one protocol
 `forecast`     what fetching will take
@@ -31,7 +32,7 @@ Each module imports only modules that stand above it in this list:
 ============== =====================================================================
 
 What Snakemake needs while it parses (`vocabulary`, `faults`, `hours`, `settings`, `files`,
-`naming`, `ledger`) uses the standard library only.
+`naming`, `ledger`, `memory`) uses the standard library only.
 """
 
 ALGORITHM_VERSION = "1"
