@@ -1,0 +1,59 @@
+"""CPU seconds per accession beyond its pixels: two processes' start-up, Snakemake, logs, records.
+
+    python benchmarks/scale/overhead.py
+
+The slope of a whole local run's CPU time between few and many scans of 32 x 32 x 32 voxels.
+"""
+
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+from ctcohort import phantoms  # noqa: E402
+from ctcohort.phantoms import Identity, Phantom, SliceStack  # noqa: E402
+
+FEW, MANY = 4, 24
+LIMIT = 1.0
+
+
+def main() -> None:
+    few, many = (cpu_seconds(count) for count in (FEW, MANY))
+    each = (many - few) / (MANY - FEW)
+    print(f"{few:.1f} CPU s for {FEW} scans, {many:.1f} for {MANY}: {each:.2f} per accession")
+    sys.exit(each > LIMIT)
+
+
+def cpu_seconds(count: int) -> float:
+    """Of `snakemake --cores 2` and all of its jobs, for `count` tiny scans."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stack = SliceStack.oriented(count=32, step=8, rows=32, columns=32, fov=320)
+        with open(folder / "reports.csv", "w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["AccessionNumber", "MRN", "Protocol"])
+            for number in range(count):
+                who = Identity(patient_id=f"P{number}", accession=f"A{number}")
+                series = phantoms.make_series(Phantom(scale=1 + number / 1000), stack, identity=who)
+                phantoms.write_files(series, folder / "archive" / str(number))
+                writer.writerow([f"A{number}", f"P{number}", "tiny"])
+        (folder / "config.yaml").write_text(
+            "select: {protocols: [tiny]}\nvolume: {spacing_mm: 10}\narchive: {connections: 2}\n"
+        )
+        command = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile"]
+        command += ["--directory", folder, "--cores", "2", "--quiet", "all"]
+        process = subprocess.Popen(command)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            sys.exit("the run failed")
+        process.returncode = 0
+        return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main()
