@@ -29,9 +29,9 @@ def peak_mb(row: Mapping[str, str], spacing_mm: float | Sequence[float] | None) 
         # ITK holds the source, its coefficients and the result whole
         source = float(row["slices"]) * rows * columns
         return int(START_MB + (voxels * 13.5 + source * 10) / 1e6)
-    # the volume, its bytes to deflate and their compressed form; a window of planes; headers
+    # the volume, which is deflated where it lies, and its compressed form; some planes; headers
     slices = float(row["slices"])
-    return int(START_MB + slices / 4 + (voxels * 5 + plane * 150) / 1e6)
+    return int(START_MB + slices / 4 + (voxels * 3.3 + plane * 150) / 1e6)
 
 
 def _three(spacing: float | Sequence[float]) -> tuple[float, float, float]:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from opened import KEY, REPOSITORY, Opened
 from pydicom.dataset import Dataset
 
 from ctcohort import phantoms
 from ctcohort.headers import Header, header_of
 from ctcohort.phantoms import Phantom, SliceStack
+
+from .opened import KEY, REPOSITORY, Opened
 
 
 @pytest.fixture(scope="session")

@@ -125,6 +125,7 @@ def test_an_unknown_time_zone_is_shown():
 
 def test_patience_ends_as_a_transient_fault(monkeypatch):
     slept = []
+    monkeypatch.setattr("random.random", lambda: 0.5)  # no jitter
     monkeypatch.setattr("time.sleep", slept.append)
 
     def fail():

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from opened import KEY, Opened
 from pydicom import uid
 from pydicom.dataset import Dataset
 
@@ -23,6 +22,8 @@ from ctcohort.faults import Fault
 from ctcohort.headers import Header
 from ctcohort.instances import check_whole, is_uid
 from ctcohort.phantoms import Phantom, SliceStack
+
+from .opened import KEY, Opened
 
 
 def _nothing(_into: Path) -> None:

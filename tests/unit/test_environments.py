@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from opened import REPOSITORY
 
 from ctcohort import hounsfield
+
+from .opened import REPOSITORY
 
 ENVS = sorted((REPOSITORY / "envs").glob("*.yaml"))
 SCRIPTS = REPOSITORY / "scripts"

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from opened import KEY, Opened
 from pydicom.dataset import Dataset
 from pydicom.fileset import FileSet
 
@@ -20,6 +19,8 @@ from ctcohort.archives.folder import FolderArchive
 from ctcohort.faults import Fault, InputError
 from ctcohort.headers import Header, patient_mark
 from ctcohort.phantoms import Identity
+
+from .opened import KEY, Opened
 
 Series = list[Dataset]
 
@@ -152,7 +153,7 @@ def test_what_is_no_uid_never_becomes_a_path(
 
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path, store: Path) -> None:
-    settings = {"folder": {"path": str(tmp_path / "none"), "link": False}}
+    settings = {"kind": "folder", "folder": {"path": str(tmp_path / "none"), "link": False}}
     archive = open_archive(settings, store=store, key=KEY)
     with pytest.raises(InputError, match=r"archive\.folder\.path: .*/none is not a folder"):
         archive.prepare(threads=1)

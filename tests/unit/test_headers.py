@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opened import KEY
 from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -23,6 +22,8 @@ from pydicom.tag import Tag
 from ctcohort import phantoms
 from ctcohort.headers import KEYWORDS, Frame, Header, header_of, pack, patient_mark, unpack
 from ctcohort.phantoms import Identity, Phantom, SliceStack
+
+from .opened import KEY
 
 SYNTAX = "1.2.840.10008.1.2.1"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import KEY, Opened
 
 from ctcohort import answers, ledger, phantoms
 from ctcohort.answers import Answer
@@ -19,6 +19,8 @@ from ctcohort.indexing import patient_of, query_of, rows_of
 from ctcohort.phantoms import Identity, Phantom, SliceStack
 from ctcohort.settings import SeriesRules, VolumeRules
 from ctcohort.vocabulary import ACCESSION_REASONS, SERIES_REASONS
+
+from .opened import KEY, Opened
 
 SERIES = SeriesRules(kinds=("ORIGINAL",), min_slices=3, tie_break=("series_number",))
 VOLUME = VolumeRules(irregular_spacing="mode", gantry_tilt="correct")
@@ -47,6 +49,9 @@ class Remote:
         self.asked: list[object] = []
         self.fault: Fault | None = None
         self.fault_at = "find"
+
+    def serving(self, accession: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        return nullcontext()
 
     def find(self, query: Query) -> list[FoundSeries]:
         self._ask("find")

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opened import KEY, REPOSITORY
 
 from ctcohort import ALGORITHM_VERSION, npz, phantoms, resampling
 from ctcohort.archives import Query
@@ -23,8 +22,10 @@ from ctcohort.phantoms import Phantom, SliceStack
 from ctcohort.settings import VolumeRules
 from ctcohort.volumes import make_volume
 
+from .opened import KEY, REPOSITORY
+
 GOLDEN = Path(__file__).with_name("golden.json")
-RENEW = "PYTHONPATH=scripts python tests/unit/test_npz.py"
+RENEW = "PYTHONPATH=scripts python -m tests.unit.test_npz"
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
@@ -188,7 +189,12 @@ def test_the_golden_bytes_are_renewed_only_with_a_new_version(tmp_path: Path) ->
     text = GOLDEN.read_text()
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "scripts"), "TMPDIR": str(tmp_path)}
     run = subprocess.run(
-        [sys.executable, __file__], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.unit.test_npz"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode != 0
     assert "raise ALGORITHM_VERSION first" in run.stderr

@@ -6,15 +6,15 @@ import hashlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from opened import REPOSITORY
 
 from ctcohort import resampling
 from ctcohort.resampling import axis, output_size, round_hu
+
+from .opened import REPOSITORY
 
 Array = np.ndarray
 CLIP = (-1000.0, 1000.0)
@@ -149,7 +149,7 @@ def test_the_order_of_summation_does_not_change_a_byte() -> None:
 PROGRAM = """
 import hashlib, sys
 sys.path[:0] = sys.argv[1:]
-import test_resampling as t
+from tests.unit import test_resampling as t
 ct = t.resampled(t.noise((23, 90, 91)), (1.3, 0.71, 0.93), (0.8, 0.8, 0.8), "bspline")
 print(hashlib.sha256(ct.tobytes()).hexdigest())
 """
@@ -163,7 +163,7 @@ def test_the_threads_and_the_kernels_of_the_blas_do_not_change_a_byte(
     environment = os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
     environment |= {"OPENBLAS_CORETYPE": kernel} if kernel else {}
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(REPOSITORY / "scripts"), str(Path(__file__).parent)],
+        [sys.executable, "-c", PROGRAM, str(REPOSITORY / "scripts"), str(REPOSITORY)],
         env=environment,
         capture_output=True,
         text=True,

@@ -40,7 +40,8 @@ VOLUME = CONFIG["volume"]
 def schema_keys(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for key, child in node.get("properties", {}).items():
         yield (*path, key)
-        yield from schema_keys(child, (*path, key))
+        if "null" not in child.get("type", ()):  # what may be null is one value, however it is made
+            yield from schema_keys(child, (*path, key))
 
 
 def config_keys(section: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -58,7 +59,7 @@ def schema_node(path: tuple[str, ...]) -> dict[str, Any]:
 
 
 KEYS = sorted(schema_keys(SCHEMA))
-LEAVES = [path for path in KEYS if "properties" not in schema_node(path)]
+LEAVES = [path for path in KEYS if "examples" in schema_node(path)]
 
 
 def with_value(path: tuple[str, ...], value: object) -> dict[str, Any]:

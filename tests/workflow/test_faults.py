@@ -18,7 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import (
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+
+from ctcohort.naming import accession_of, name_of
+
+from .conftest import (
     CHEST,
     LATER,
     ONE,
@@ -32,10 +37,6 @@ from conftest import (
     write_reports,
     write_scan,
 )
-from pydicom import dcmread
-from pydicom.encaps import encapsulate
-
-from ctcohort.naming import accession_of, name_of
 
 FINAL = ("raw", "received", "processed")
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import (
+
+from .conftest import (
     ABDOMEN,
     CHEST,
     CONFIG,
