@@ -108,12 +108,15 @@ def partition_of(text: str | None) -> tuple[int, int]:
 
 
 def connections_of(config: Mapping[str, Any]) -> int:
-    """This run's share of `archive.connections`: with N partitions, one part of N."""
+    """This run's share of `archive.connections`: with N partitions, one part of N.
+
+    A folder is no server to be spared: of it every part may have one.
+    """
     connections: int = config["archive"]["connections"]
     part, count = partition_of(config["partition"])
     share = connections // count + (part <= connections % count)
-    if share:
-        return share
+    if share or config["archive"]["kind"] == "folder":
+        return max(1, share)
     raise InputError(
         f"partition: part {part} of {count} has no share of archive.connections, which is"
         f" {connections}; expected no more parts than connections"

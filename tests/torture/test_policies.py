@@ -6,12 +6,16 @@ the limits of a policy do not admit is refused, not made wrong.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ctcohort.vocabulary import SELECTED
 
 from .flow import DEFAULTS, PLACE_MM
 from .policies import Row, measure_all, table
+
+README = Path(__file__).parents[2] / "README.md"
 
 MODE_MM = {
     "1 of 90 slices missing (2.0 mm)": 2.0,
@@ -31,6 +35,7 @@ def rows() -> dict[str, Row]:
 def test_the_table(rows: dict[str, Row], capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\n{table(rows)}")
+    assert table(rows) in README.read_text()
     for name, row in rows.items():
         assert row.error_mm["positions"] <= PLACE_MM, name
         assert row.error_mm["mode"] <= row.z_error_mm + PLACE_MM, name
