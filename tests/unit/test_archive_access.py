@@ -253,7 +253,8 @@ def test_the_access_log_is_appended_to(working):
 
 def test_partitions_share_the_connections():
     def share(partition):
-        return connections_of({"archive": {"connections": 4}, "partition": partition})
+        archive = {"kind": "dicomweb", "connections": 4}
+        return connections_of({"archive": archive, "partition": partition})
 
     assert share(None) == 4
     assert [share(f"{part}/3") for part in (1, 2, 3)] == [2, 1, 1]
