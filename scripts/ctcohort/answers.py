@@ -13,7 +13,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .archives import FoundSeries
+from .archives import FoundSeries, Query
 from .faults import Fault
 from .files import ASK_AGAIN, STORE, write_bytes, write_lines
 from .headers import Header, pack, unpack
@@ -22,10 +22,11 @@ from .naming import name_of
 
 @dataclass(slots=True)
 class Answer:
-    """The series found for an accession, and the headers of those that were looked at."""
+    """The series found for an accession by a query, and the headers of those looked at."""
 
     series: list[FoundSeries] = field(default_factory=list)
     headers: dict[str, list[Header]] = field(default_factory=dict)
+    query: Query | None = None
 
     @property
     def settled(self) -> bool:
@@ -43,6 +44,7 @@ def path_of(accession: str) -> Path:
 def save(accession: str, answer: Answer) -> None:
     """Keep an answer; an equal one is left alone."""
     content = {
+        "query": asdict(answer.query) if answer.query else None,
         "series": [asdict(series) for series in answer.series],
         "headers": {uid: pack(headers) for uid, headers in sorted(answer.headers.items())},
     }
@@ -56,12 +58,16 @@ def load(accession: str) -> Answer | None:
     """The kept answer, or None where there is none or it cannot be read."""
     try:
         content = json.loads(gzip.decompress(path_of(accession).read_bytes()))
-    except (OSError, EOFError, ValueError):
-        return None
-    return Answer(
-        [FoundSeries(**series) for series in content["series"]],
-        {uid: unpack(packed) for uid, packed in content["headers"].items()},
-    )
+        query = content["query"] and Query(
+            tuple(content["query"]["accession_numbers"]), content["query"]["study_uid"]
+        )
+        return Answer(
+            [FoundSeries(**series) for series in content["series"]],
+            {uid: unpack(packed) for uid, packed in content["headers"].items()},
+            query,
+        )
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return None  # damaged, or kept by a release that knew other facts
 
 
 def forget(accession: str) -> None:

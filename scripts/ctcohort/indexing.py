@@ -42,8 +42,8 @@ def rows_of(
     try:
         with archive.serving(accession):
             answer = None if archive.answers_are_free else answers.load(accession)
-            if answer is None or not answer.settled:
-                answer = Answer(archive.find(query))
+            if answer is None or not answer.settled or answer.query != query:
+                answer = Answer(archive.find(query), query=query)
             reason = _accession_reason(answer, patient)
             candidates = [] if reason else _settle(answer, query, archive, series, volume)
     except Fault as fault:

@@ -57,5 +57,10 @@ def normal_mrn(mrn: str) -> str:
 
 
 def one_line(accession: str) -> str:
-    """`accession` as a line of a text file: control characters percent-encoded."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: quote(found[0]), accession)
+    """`accession` as a line of a text file: control characters as backslash escapes, which no valid
+    accession has."""
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f\u2028\u2029]",
+        lambda found: found[0].encode("unicode_escape").decode(),
+        accession,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -250,6 +252,24 @@ def test_what_is_known_is_not_asked_again() -> None:
     archive.asked.clear()
     assert index(archive) == first
     assert archive.asked == []
+
+
+def test_an_answer_to_another_question_does_not_count() -> None:
+    archive = Remote(series(5, 2))
+    index(archive)
+    archive.asked.clear()
+    assert reasons(index(archive, query=Query(("RHA1", "A1")))) == {2: "selected"}
+    assert archive.asked[0] == "find"
+
+
+def test_an_answer_of_a_release_that_knew_other_facts_is_asked_again() -> None:
+    archive = Remote(series(5, 2))
+    index(archive)
+    path = answers.path_of("A1")
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    del next(iter(content["headers"].values()))["facts"]["modality"]
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    assert reasons(index(archive)) == {2: "selected"}
 
 
 def test_other_rules_ask_only_for_what_they_need_besides() -> None:

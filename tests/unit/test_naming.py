@@ -73,6 +73,8 @@ def test_an_accession_in_a_list_stays_on_its_line(accession: str) -> None:
     assert len(f"{one_line(accession)}\n".splitlines()) == 1
     if is_valid_accession(accession):
         assert one_line(accession) == accession
+    elif one_line(accession) != accession:
+        assert not is_valid_accession(one_line(accession))  # it is no other accession's line
 
 
 @pytest.mark.parametrize("mrn", ["42", "042", "00042", " 42 ", "4 2", "0 42", "\t0\u00a042"])
