@@ -62,6 +62,16 @@ def archive_share(_wildcards):
     return ARCHIVE_SHARES // connections_of(config)
 
 
+def report_table(_wildcards):
+    path = Path(config["reports"])
+    if not path.exists():
+        raise WorkflowError(
+            f"reports: {path.absolute()} does not exist; expected the report table. Put it there,"
+            " name another in config.yaml, or give the working directory with --directory"
+        )
+    return str(path)
+
+
 def existing(path):
     """`path` as an input if it exists."""
     return [path] if Path(path).exists() else []

@@ -1,6 +1,6 @@
 rule select_accessions:
     input:
-        reports=config["reports"],
+        reports=report_table,
         parameters=lambda wildcards: noted("select", f"{COLUMNS}{SELECT}{PARTITION}"),
     output:
         accessions="accessions.txt",

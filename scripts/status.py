@@ -2,6 +2,7 @@
 
 import argparse
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from ctcohort import manifest
@@ -19,13 +20,16 @@ def main() -> None:
     options = parser.parse_args()
     here = options.directory
     dataset = manifest.read(here)
+    stopped = list(_stopped(here))
     if not dataset.cohort:
-        raise InputError(f"{here}/cohort.csv does not exist yet: nothing has been selected")
+        told = "".join(f"\n{line}" for line in stopped)
+        raise InputError(f"{here.absolute()}/cohort.csv: nothing has been selected yet{told}")
     rows = list(manifest.rows(here, dataset, key=None))
     columns = (*manifest.COLUMNS, *manifest.carried_columns(dataset.cohort))
     write_table(here / "status.csv", columns, rows)
     print(f"{len(rows)} accessions")
     print("\n".join(manifest.counts(rows)))
+    print("".join(f"\n{line}\n" for line in stopped), end="")
     proposed = []
     causes = defaultdict(list)
     for row in rows:
@@ -46,6 +50,16 @@ def main() -> None:
             else "  next: mend the cause and run snakemake again, or copy the rows of"
             " exclusions.proposed.csv into your exclusions table"
         )
+
+
+def _stopped(directory: Path) -> Iterator[str]:
+    """What stopped the rules that work on the whole cohort, from the last line of their logs."""
+    for stage in ("select_accessions", "index_series", "assign_splits", "write_manifest"):
+        log = directory / "logs" / f"{stage}.log"
+        text = log.read_text(errors="replace") if log.exists() else ""
+        place = text.rfind("error: ")
+        if place >= 0:
+            yield f"{stage}: {text[place:].strip()}"
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def assess(headers: Sequence[Header], rules: VolumeRules, *, min_slices: int = 2
         verdict.reason = Counter(drop.why for drop in verdict.dropped).most_common(1)[0][0]
         return verdict
     orientations = np.array([s.frame.orientation for s in slices])
-    kinds = [(s.frame.image_type[:1], s.header.frame_of_reference) for s in slices]
+    kinds = [s.frame.image_type[:1] for s in slices]
     common = Counter(kinds).most_common(1)[0][0]
     median = np.median(orientations, axis=0)
     alike = np.abs(orientations - median).max(axis=1) <= ORIENTATION_TOLERANCE + 1e-9

@@ -32,7 +32,6 @@ KEYWORDS = (
     "SOPInstanceUID",
     "StudyInstanceUID",
     "SeriesInstanceUID",
-    "FrameOfReferenceUID",
     "PatientID",
     "AccessionNumber",
     "Modality",
@@ -117,7 +116,6 @@ class Header:
     sop_instance_uid: str
     study_uid: str
     series_uid: str
-    frame_of_reference: str
     patient: str
     accession: str
     modality: str
@@ -169,7 +167,6 @@ def header_of(dataset: Dataset, *, key: bytes, transfer_syntax: str = "") -> Hea
         sop_instance_uid=_text(dataset, "SOPInstanceUID"),
         study_uid=_text(dataset, "StudyInstanceUID"),
         series_uid=_text(dataset, "SeriesInstanceUID"),
-        frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
         patient=patient_mark(_text(dataset, "PatientID"), key),
         accession=_text(dataset, "AccessionNumber"),
         modality=_text(dataset, "Modality"),

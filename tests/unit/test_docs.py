@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort import vocabulary
+from ctcohort import manifest, vocabulary
 
 SECTIONS = {
     "Of a series": vocabulary.SERIES_REASONS,
@@ -45,3 +45,9 @@ def test_the_page_has_no_other_section(repository: Path) -> None:
 def test_no_word_has_two_meanings() -> None:
     words = [word for words in SECTIONS.values() for word in words]
     assert len(words) == len(set(words))
+
+
+def test_every_column_of_the_manifest_is_explained(repository: Path) -> None:
+    text = (repository / "docs" / "manifest.md").read_text()
+    explained = re.findall(r"^\| `(\w+)` \| \S", text, re.MULTILINE)
+    assert explained == list(manifest.COLUMNS)

@@ -83,7 +83,6 @@ def test_an_ordinary_instance_gives_its_facts(tmp_path: Path) -> None:
         sop_instance_uid=ds.SOPInstanceUID,
         study_uid=ds.StudyInstanceUID,
         series_uid=ds.SeriesInstanceUID,
-        frame_of_reference=ds.FrameOfReferenceUID,
         patient=patient_mark("42", KEY),
         accession="A1",
         modality="CT",
@@ -311,7 +310,7 @@ frames = st.builds(
 )
 headers = st.builds(
     Header,
-    *[texts] * 8,
+    *[texts] * 7,
     integers,
     *[texts] * 5,
     st.booleans(),

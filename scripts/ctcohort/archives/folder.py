@@ -96,6 +96,11 @@ class FolderArchive:
             f"folder index: {known} files, {images} of them DICOM instances; {read} read now",
             file=sys.stderr,
         )
+        if not images:
+            raise InputError(
+                f"archive.folder.path: {self.root} holds no DICOM instance; expected the tree with"
+                " the hospital's DICOM files"
+            )
 
     def find(self, query: Query) -> list[FoundSeries]:
         if query.study_uid:
