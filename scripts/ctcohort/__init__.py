@@ -18,6 +18,7 @@ Each module imports only modules that stand above it in this list:
 `answers`      what the archive answered, kept beside the ledger
 `archives`     folder, DICOMweb and DIMSE, behind one protocol
 `forecast`     what fetching will take
+`received`     what arrived of a series
 `downloads`    one series, complete or not there
 `hounsfield`   stored values -> Hounsfield units, padding
 `resampling`   B-spline and linear resampling of volumes

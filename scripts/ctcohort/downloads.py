@@ -18,6 +18,7 @@ from .faults import Fault
 from .files import sha256, write_json
 from .headers import Header
 from .instances import check_whole
+from .received import read_received
 
 
 def fetch_series(
@@ -87,22 +88,6 @@ def _complete(headers: Sequence[Header], target: Path, received: Path) -> dict[s
         return None
     same = content["series_uid"] == headers[0].series_uid
     return content if same and there == {header.sop_instance_uid for header in headers} else None
-
-
-def read_received(path: Path, raw: Path) -> dict[str, str]:
-    """SHA-256 of each instance by SOPInstanceUID; raises unless `raw` holds exactly these files."""
-    content = json.loads(path.read_text())
-    hashes = {file["sop_instance_uid"]: file["sha256"] for file in content["instances"]}
-    there = {entry.name for entry in raw.iterdir() if not entry.name.startswith(".")}
-    expected = {f"{uid}.dcm" for uid in hashes}
-    if there != expected:
-        raise Fault(
-            "checksum_mismatch",
-            f"{raw} holds {len(there)} files, {path} lists {len(expected)}"
-            f" ({len(expected - there)} missing, {len(there - expected)} unknown); delete {raw} and"
-            f" {path} and run again to fetch the series anew",
-        )
-    return hashes
 
 
 def _is_whole(path: Path) -> bool:

@@ -18,12 +18,12 @@ from pydicom.tag import Tag
 
 from . import ALGORITHM_VERSION, resampling
 from .certificate import Certificate, measure
-from .downloads import read_received
 from .faults import Fault
 from .geometry import Dropped, Slice, Stack, Verdict, assess
 from .headers import KEYWORDS, Header, header_of
 from .hounsfield import PIXEL_KEYWORDS, check_decoder, is_padding, padding_of, stored_values
 from .instances import enter_pixel_data
+from .received import read_received
 from .settings import VolumeRules
 from .vocabulary import SERIES_REASONS
 

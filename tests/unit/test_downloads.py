@@ -17,11 +17,12 @@ from pydicom.dataset import Dataset
 from ctcohort import phantoms
 from ctcohort.archives import Query
 from ctcohort.archives.folder import FolderArchive
-from ctcohort.downloads import fetch_series, read_received
+from ctcohort.downloads import fetch_series
 from ctcohort.faults import Fault
 from ctcohort.headers import Header
 from ctcohort.instances import check_whole, is_uid
 from ctcohort.phantoms import Phantom, SliceStack
+from ctcohort.received import read_received
 
 from .opened import KEY, Opened
 
