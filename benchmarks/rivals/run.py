@@ -65,6 +65,24 @@ error, in which that does not hold. Where a reader writes several files, its bes
 A volume of ours that was excluded carries the reason that `series.csv` gives.
 
 {totals}
+
+## Where another reader is right and ours refuses
+
+On purpose, because being right here is luck, or because the data set is one of axial chest scans:
+
+- `not_axial`: reslices, obliques beyond 10 degrees and stacks along other axes are right in other
+  readers too; ours collects axial scans, so that every volume has the same axes.
+- `too_irregular`: others place slices by an average, or put them into several files; ours refuses
+  what its policy would displace by more than `volume.max_z_error_mm`. With `irregular_spacing:
+  positions` most of them are taken.
+- `spectral`, `derived`, `derived_lossy`, `secondary`, `localizer`: the geometry is right, but the
+  voxels are not the Hounsfield units of the original scan (`series.kinds`, `allow_lossy` decide).
+- `no_rescale`, `not_hounsfield`, `unreadable_header`: the phantom's stored values happen to mean
+  HU; nothing in the header says so.
+- `ambiguous_study`, `patient_mismatch`, `conflicting_instances`, `unequal_duplicates`,
+  `mixed_geometry`: the reader's choice among contradicting files happened to be the good one.
+- `truncated_file`, `no_geometry`: what is damaged or missing was passed over or guessed, and what
+  is measured here happened to lie elsewhere. `too_few_slices` is a rule of the data set.
 """
 
 
