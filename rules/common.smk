@@ -22,10 +22,13 @@ from ctcohort.settings import (
     check,
     connections_of,
     digest,
+    typed,
 )
 
+SCHEMA = yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text())
+config.update(typed(config, SCHEMA))
 try:
-    check(config, yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text()))
+    check(config, SCHEMA)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -160,6 +160,27 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise InputError("the config is not valid:\n" + "\n".join(f"  {line}" for line in lines))
 
 
+def typed(value: Any, schema: Mapping[str, Any]) -> Any:
+    """`value` with its numbers, booleans and nulls, where Snakemake's --config gives only text.
+
+    Text is read as JSON where the schema does not want text.
+    """
+    if isinstance(value, Mapping):
+        nodes = schema.get("properties", {})
+        return {key: typed(item, nodes.get(key, {})) for key, item in value.items()}
+    kinds = schema.get("anyOf", [schema])
+    if isinstance(value, list):
+        items: Mapping[str, Any] = next((kind["items"] for kind in kinds if "items" in kind), {})
+        return [typed(item, items) for item in value]
+    wants_text = any("enum" in kind or "string" in kind.get("type", "string") for kind in kinds)
+    if isinstance(value, str) and not wants_text:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
 def private_key(path: str | None, fingerprint: Path) -> bytes | None:
     """The HMAC key of `privacy.key_file`, or None when none is configured.
 

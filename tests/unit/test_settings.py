@@ -29,6 +29,7 @@ from ctcohort.settings import (
     parse,
     partition_of,
     private_key,
+    typed,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -368,3 +369,25 @@ def test_what_is_no_key_stops_everything(key: Path, fingerprint: Path, content: 
     with pytest.raises(InputError, match=r"privacy\.key_file: .*not a key made by `make key`"):
         private_key(str(key), fingerprint)
     assert not fingerprint.exists()
+
+
+def as_text(value: Any) -> Any:
+    """What Snakemake's --config makes of nested values."""
+    if isinstance(value, dict):
+        return {key: as_text(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_text(item) for item in value]
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def test_what_the_command_line_gives_as_text_is_what_the_file_says() -> None:
+    config = {key: value for key, value in CONFIG.items() if isinstance(value, dict)}
+    numbers = {
+        "volume": {**VOLUME, "spacing_mm": [0.8, 1, 2]},
+        "splits": config["splits"],
+        "series": {"min_slices": 20, "allow_lossy": True, "kinds": ["ORIGINAL"]},
+    }
+    assert typed(as_text(numbers), SCHEMA) == numbers
+    assert typed({"select": {"protocols": ["12"]}}, SCHEMA) == {"select": {"protocols": ["12"]}}
+    assert typed({"volume": {"spacing_mm": "0,8"}}, SCHEMA) == {"volume": {"spacing_mm": "0,8"}}
+    assert typed(CONFIG, SCHEMA) == CONFIG
