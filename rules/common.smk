@@ -66,11 +66,13 @@ def archive_share(_wildcards):
 
 
 def report_table(_wildcards):
+    """The report table; if it is missing, say where it is expected before Snakemake stops."""
     path = Path(config["reports"])
     if not path.exists():
-        raise WorkflowError(
-            f"reports: {path.absolute()} does not exist; expected the report table. Put it there,"
-            " name another in config.yaml, or give the working directory with --directory"
+        print(
+            f"error: reports: {path.absolute()} does not exist; expected the report table. Put it"
+            " there, name another in config.yaml, or give the working directory with --directory",
+            file=sys.stderr,
         )
     return str(path)
 
