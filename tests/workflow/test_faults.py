@@ -329,7 +329,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         ("volume: {spacing: 1}", ["volume.spacing", "unknown key", "spacing_mm"]),
         ("serie: {}", ["serie", "unknown key", "series"]),
         ("volume: {spacing_mm: wide}", ["volume.spacing_mm", '"wide"', "a number of mm", "0.8"]),
-        ("series: {min_slices: many}", ["series.min_slices", '"31"', "whole number", "31"]),
+        ("series: {min_slices: many}", ["series.min_slices", '"many"', "whole number", "31"]),
         ("archive: {kind: pacs}", ["archive.kind", '"pacs"', "folder"]),
         ("archive: {connections: 0}", ["archive.connections", "0", "whole number from 1", "4"]),
         ("series: {prefer_kernels: ['B[']}", ["series.prefer_kernels", "B[", "regular expression"]),
