@@ -5,12 +5,15 @@ import json
 import sys
 from pathlib import Path
 
-from ctcohort import partitions
-from ctcohort.faults import run
+from ctcohort import manifest, partitions
+from ctcohort.faults import InputError, run
 from ctcohort.files import write_lines, write_table
 from ctcohort.naming import one_line
 from ctcohort.reports import select
 from ctcohort.settings import SelectRules, parse, partition_of
+
+OWN = ("accession", "mrn", "study_uid", "split", "problem")
+"""Columns of cohort.csv, before `columns.carry`."""
 
 
 def main() -> None:
@@ -24,6 +27,12 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, required=True)
     options = parser.parse_args()
     columns = json.loads(options.columns)
+    clash = sorted(set(columns.get("carry", ())) & {*OWN, *manifest.COLUMNS})
+    if clash:
+        raise InputError(
+            f"columns.carry: {', '.join(clash)} is a column of the workflow's own; rename it in the"
+            " report table"
+        )
     partition = partition_of(options.partition)
     found = select(
         options.reports,
@@ -41,7 +50,7 @@ def main() -> None:
     )
     write_table(
         options.cohort,
-        ("accession", "mrn", "study_uid", "split", "problem", *columns.get("carry", ())),
+        (*OWN, *columns.get("carry", ())),
         (
             {
                 "accession": one_line(event.accession),

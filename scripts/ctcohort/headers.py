@@ -16,6 +16,7 @@ from typing import Any
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 
 from .naming import normal_mrn
@@ -69,6 +70,9 @@ KEYWORDS = (
 """What is read of an instance, and all that is ever kept: no name, no birth date."""
 
 _TAGS = {keyword: Tag(keyword) for keyword in (*KEYWORDS, "FrameType")}
+
+FAR_MM = 1e6
+"""No position, direction or spacing is larger: what is, was damaged."""
 
 MAX_KNOWN = 10_000
 """Converted elements to remember."""
@@ -314,7 +318,8 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 
 
 def _sequence(dataset: Dataset, keyword: str) -> list[Dataset]:
-    return list(_value(dataset, keyword) or [])
+    value = _value(dataset, keyword)
+    return list(value) if isinstance(value, (DicomSequence, list)) else []
 
 
 def _texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
@@ -367,5 +372,7 @@ def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | 
     except ValueError:
         return None
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        return None
+    if count > 1 and max(map(abs, numbers)) > FAR_MM:
         return None
     return numbers

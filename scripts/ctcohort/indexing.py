@@ -46,6 +46,8 @@ def rows_of(
                 answer = Answer(archive.find(query), query=query)
             reason = _accession_reason(answer, patient)
             candidates = [] if reason else _settle(answer, query, archive, series, volume)
+            if not reason and _several_patients(answer):
+                reason, candidates = "patient_mismatch", []
     except Fault as fault:
         if not fault.transient:
             raise
@@ -80,6 +82,13 @@ def _accession_reason(answer: Answer, patient: str | None) -> str:
     if any(series.offline for series in answer.series):
         return "offline"
     return ""
+
+
+def _several_patients(answer: Answer) -> bool:
+    """Whether instances belong to another patient than their series was found for."""
+    expected = {series.patient for series in answer.series}
+    told = {h.patient for headers in answer.headers.values() for h in headers if h.patient}
+    return bool(told - expected)
 
 
 def _settle(

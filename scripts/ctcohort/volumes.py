@@ -349,6 +349,12 @@ def _straight(planes: _Planes, stack: Stack, rules: VolumeRules) -> tuple[Volume
         np.arange(counts[1], dtype=np.float64) * frame.x_spacing,
     ]
     targets = [_targets(k, s, t) for k, s, t in zip(knots, steps, spacing, strict=True)]
+    if not all(map(len, targets)):
+        raise Fault(
+            "no_geometry",
+            f"series {stack.slices[0].header.series_uid} is smaller than half a voxel of"
+            " volume.spacing_mm; its PixelSpacing or its positions are damaged",
+        )
     z, y, x = (
         resampling.axis(k, t, step=s, interpolator=rules.interpolator)
         for k, t, s in zip(knots, targets, steps, strict=True)

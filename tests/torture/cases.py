@@ -606,6 +606,23 @@ _add(
     "no_geometry",
 )
 _add(
+    "one_position_is_absurd",
+    lambda: _with_one(ImagePositionPatient=[0, 0, 1e300]),
+    moved_mm=4.0,
+    dropped=1,
+    flags=frozenset({"spacing_irregular"}),
+)
+_add(
+    "another_patient_under_another_accession_in_the_series",
+    lambda: chest(
+        extra={
+            "PatientID": lambda i: "OTHER99" if i % 2 else "PHANTOM01",
+            "AccessionNumber": lambda i: "ZZZ" if i % 2 else "A0000001",
+        }
+    ),
+    "patient_mismatch",
+)
+_add(
     "a_frame_of_reference_per_slice",  # de-identification does that to real chests
     lambda: chest(extra={"FrameOfReferenceUID": lambda i: f"1.2.3.{i}"}),
 )
