@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from ctcohort import ALGORITHM_VERSION, ledger
+from ctcohort import ledger
 from ctcohort.faults import InputError
 from ctcohort.files import head, write_lines
 from ctcohort.memory import peak_mb
@@ -18,11 +18,11 @@ from ctcohort.naming import NAME_PATTERN, accession_of, name_of
 from ctcohort.settings import (
     canonical,
     canonical_verdict,
-    canonical_volume,
     check,
     connections_of,
     digest,
     typed,
+    volume_parameters,
 )
 
 SCHEMA = yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text())
@@ -40,12 +40,11 @@ wildcard_constraints:
 # Parameters are canonical strings, so that equal meanings are equal texts.
 SERIES = canonical(config["series"])
 VERDICT = canonical_verdict(config["volume"])
-VOLUME = canonical_volume(config["volume"])
 COLUMNS = canonical(config["columns"])
 SELECT = canonical(config["select"])
 PARTITION = config["partition"] or ""
 SPLITS = canonical(config["splits"])
-PARAMETERS = json.dumps({"algorithm": ALGORITHM_VERSION, "volume": VOLUME})
+PARAMETERS = volume_parameters(config["volume"])
 
 # What is not science is not a parameter: it reaches the commands by the environment and reruns
 # nothing. The interpreter is Snakemake's own, unless --sdm conda puts another before it.

@@ -28,6 +28,7 @@ from ctcohort import phantoms  # noqa: E402
 from ctcohort.archives import Query  # noqa: E402
 from ctcohort.archives.folder import FolderArchive  # noqa: E402
 from ctcohort.downloads import fetch_series  # noqa: E402
+from ctcohort.settings import volume_parameters  # noqa: E402
 
 COMPRESSED = {
     "JPEG lossless": gdcm.TransferSyntax.JPEGLosslessProcess14_1,
@@ -35,18 +36,13 @@ COMPRESSED = {
     "JPEG 2000": gdcm.TransferSyntax.JPEG2000Lossless,
 }
 
-PARAMETERS = json.dumps(
+PARAMETERS = volume_parameters(
     {
-        "algorithm": "1",
-        "volume": json.dumps(
-            {
-                "clip_hu": [-1000, 1000],
-                "spacing_mm": [0.8, 0.8, 0.8],
-                "interpolator": "bspline",
-                "irregular_spacing": "mode",
-                "gantry_tilt": "correct",
-            }
-        ),
+        "clip_hu": [-1000, 1000],
+        "spacing_mm": 0.8,
+        "interpolator": "bspline",
+        "irregular_spacing": "mode",
+        "gantry_tilt": "correct",
     }
 )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from . import ALGORITHM_VERSION
 from .faults import InputError
 from .hours import Hours
 
@@ -72,6 +73,11 @@ def canonical_volume(volume: Mapping[str, Any]) -> str:
     if isinstance(section.get("spacing_mm"), (int, float)):
         section["spacing_mm"] = [section["spacing_mm"]] * 3
     return canonical(section)
+
+
+def volume_parameters(volume: Mapping[str, Any]) -> str:
+    """All that decides a volume's bytes besides its slices: the parameter of its rule."""
+    return json.dumps({"algorithm": ALGORITHM_VERSION, "volume": canonical_volume(volume)})
 
 
 def canonical_verdict(volume: Mapping[str, Any]) -> str:

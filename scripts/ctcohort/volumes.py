@@ -481,10 +481,8 @@ def _record(
 def _age(patient: dict[str, str]) -> float | None:
     """Age at the study in years: PatientAge, else from the two dates."""
     text = patient["PatientAge"].strip()
-    if len(text) == 4 and text[:3].isdigit() and text[3] in "YMWD":
-        return round(
-            int(text[:3]) * {"Y": 1, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}[text[3]], 2
-        )
+    if len(text) == 4 and text[:3].isdigit() and text[3] in YEARS:
+        return round(int(text[:3]) * YEARS[text[3]], 2)
     birth, study = patient["PatientBirthDate"], patient["StudyDate"]
     if len(birth) == len(study) == 8 and (birth + study).isdigit():
         years = int(study[:4]) - int(birth[:4]) - (study[4:] < birth[4:])

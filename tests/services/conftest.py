@@ -7,6 +7,22 @@ import subprocess
 
 import pytest
 
+from .dicomweb_server import read_folder
+from .hospital import make_archive
+
+
+@pytest.fixture(scope="session")
+def hospital(tmp_path_factory):
+    """A folder of five studies, and the accessions that a report table would name."""
+    folder = tmp_path_factory.mktemp("hospital")
+    return folder, make_archive(folder)
+
+
+@pytest.fixture(scope="session")
+def stored(hospital):
+    """The instances of the hospital, as a server keeps them."""
+    return read_folder(hospital[0])
+
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):

@@ -90,6 +90,16 @@ class Run:
     archive: dict[str, Any]
     environment: Mapping[str, str]
 
+    def fetch(self, accessions: list[str]) -> Run:
+        """Index the accessions and download every series that is chosen."""
+        self.prepare(accessions)
+        result = self.index()
+        assert result.returncode == 0, result.stdout
+        for accession in self.chosen():
+            result = self.download(accession)
+            assert result.returncode == 0, result.stdout
+        return self
+
     def prepare(self, accessions: list[str]) -> None:
         """What `select_accessions` would have written."""
         self.folder.mkdir(parents=True, exist_ok=True)

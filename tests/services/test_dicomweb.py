@@ -8,19 +8,7 @@ from ctcohort.archives import Query
 from ctcohort.archives.dicomweb import DicomwebArchive
 
 from .dicomweb_server import Fault, Server, read_folder, serving_stored
-from .hospital import KEY, Run, archive_settings, make_archive, make_long_series
-
-
-@pytest.fixture(scope="session")
-def hospital(tmp_path_factory):
-    """A folder of five studies, and the accessions that a report table would name."""
-    folder = tmp_path_factory.mktemp("hospital")
-    return folder, make_archive(folder)
-
-
-@pytest.fixture(scope="session")
-def stored(hospital):
-    return read_folder(hospital[0])
+from .hospital import KEY, Run, archive_settings, make_long_series
 
 
 @pytest.fixture

@@ -8,42 +8,21 @@ from ctcohort.naming import name_of
 
 from .dicomweb_server import read_folder
 from .dimse_server import dimse_serving
-from .hospital import Run, archive_settings, make_archive, make_long_series
+from .hospital import Run, archive_settings, make_long_series
 from .servers import ARCHIVE, FETCHER, dcmqrscp, needs_dcmtk, needs_orthanc, orthanc
-
-
-@pytest.fixture(scope="module")
-def hospital(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hospital")
-    return folder, make_archive(folder)
-
-
-@pytest.fixture(scope="module")
-def stored(hospital):
-    return read_folder(hospital[0])
 
 
 @pytest.fixture(scope="module")
 def by_folder(hospital, tmp_path_factory):
     folder, accessions = hospital
     settings = archive_settings(folder={"path": str(folder)})
-    return fetched(Run(tmp_path_factory.mktemp("by_folder"), settings, {}), accessions)
+    return Run(tmp_path_factory.mktemp("by_folder"), settings, {}).fetch(accessions)
 
 
 def dimse(port, **changes):
     own = {"host": "127.0.0.1", "port": port, "called_aet": ARCHIVE, "calling_aet": FETCHER}
     own |= changes.pop("dimse", {})
     return archive_settings(kind="dimse", dimse=own, **changes)
-
-
-def fetched(run, accessions):
-    run.prepare(accessions)
-    result = run.index()
-    assert result.returncode == 0, result.stdout
-    for accession in run.chosen():
-        result = run.download(accession)
-        assert result.returncode == 0, result.stdout
-    return run
 
 
 def data_sets(run, accession):
@@ -64,13 +43,13 @@ def assert_same(run, other):
 
 def test_same_cohort_from_a_pynetdicom_archive(hospital, stored, by_folder, tmp_path):
     with dimse_serving(stored) as server:
-        assert_same(fetched(Run(tmp_path, dimse(server.port), {}), hospital[1]), by_folder)
+        assert_same(Run(tmp_path, dimse(server.port), {}).fetch(hospital[1]), by_folder)
 
 
 @needs_orthanc
 def test_same_cohort_from_orthanc_by_get(hospital, by_folder, tmp_path):
     with orthanc(tmp_path, hospital[0]) as archive:
-        run = fetched(Run(tmp_path / "run", dimse(archive.port), {}), hospital[1])
+        run = Run(tmp_path / "run", dimse(archive.port), {}).fetch(hospital[1])
     assert_same(run, by_folder)
 
 
@@ -78,7 +57,7 @@ def test_same_cohort_from_orthanc_by_get(hospital, by_folder, tmp_path):
 def test_same_cohort_from_orthanc_by_move(hospital, by_folder, tmp_path):
     with orthanc(tmp_path, hospital[0]) as archive:
         own = {"method": "move", "move_port": archive.move_port}
-        run = fetched(Run(tmp_path / "run", dimse(archive.port, dimse=own), {}), hospital[1])
+        run = Run(tmp_path / "run", dimse(archive.port, dimse=own), {}).fetch(hospital[1])
     assert_same(run, by_folder)
 
 

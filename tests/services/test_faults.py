@@ -17,17 +17,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from .dicomweb_server import Fault, basic, read_folder, serving_stored
-from .hospital import SCRIPTS, Run, archive_settings, make_archive, make_long_series
+from .hospital import SCRIPTS, Run, archive_settings, make_long_series
 
 SECRET = "s3cret-of-the-archive"
 CREDENTIALS = {"CT_COHORT_USER": "reader", "CT_COHORT_PASSWORD": SECRET}
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hospital")
-    make_archive(folder)
-    return read_folder(folder)
 
 
 @pytest.fixture(scope="module")

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 
 import pytest
 
-from ctcohort import ALGORITHM_VERSION
-from ctcohort.settings import canonical_volume
+from ctcohort.settings import volume_parameters
 
-from .hospital import DEFAULTS, SCRIPTS, Run, archive_settings, make_archive, make_long_series
+from .hospital import DEFAULTS, SCRIPTS, Run, archive_settings, make_long_series
 from .servers import PASSWORD, USER, needs_orthanc, orthanc
 
 pytestmark = needs_orthanc
 ENVIRONMENT = {"CT_COHORT_USER": USER, "CT_COHORT_PASSWORD": PASSWORD}
-
-
-@pytest.fixture(scope="module")
-def hospital(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hospital")
-    return folder, make_archive(folder)
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +24,12 @@ def by_folder(hospital, tmp_path_factory):
     run = Run(
         tmp_path_factory.mktemp("by_folder"), archive_settings(folder={"path": str(folder)}), {}
     )
-    return fetched(run, accessions)
-
-
-def fetched(run, accessions):
-    run.prepare(accessions)
-    result = run.index()
-    assert result.returncode == 0, result.stdout
-    for accession in run.chosen():
-        result = run.download(accession)
-        assert result.returncode == 0, result.stdout
-    return run
+    return run.fetch(accessions)
 
 
 def volume_of(run, name):
     volume = run.folder / f"processed/{name}.npz"
-    rules = canonical_volume(DEFAULTS["volume"])
-    parameters = json.dumps({"algorithm": ALGORITHM_VERSION, "volume": rules})
+    parameters = volume_parameters(DEFAULTS["volume"])
     subprocess.run(
         [sys.executable, SCRIPTS / "preprocess_volume.py", name, "--raw", f"raw/{name}",
          "--received", f"received/{name}.json", "--parameters", parameters, "--keep-raw", "keep",
@@ -61,7 +42,7 @@ def volume_of(run, name):
 def test_same_cohort_over_dicomweb(hospital, by_folder, tmp_path):
     with orthanc(tmp_path, hospital[0]) as archive:
         settings = archive_settings(kind="dicomweb", dicomweb={"url": archive.url, "auth": "basic"})
-        run = fetched(Run(tmp_path / "run", settings, ENVIRONMENT), hospital[1])
+        run = Run(tmp_path / "run", settings, ENVIRONMENT).fetch(hospital[1])
     assert run.chosen() == by_folder.chosen()
     assert set(run.chosen()) == {"A0001", "A 02/B+", "00A3"}
     for accession in run.chosen():

@@ -384,3 +384,16 @@ def test_the_index_is_plain_sqlite_and_survives_a_crash(
         connection.execute("DELETE FROM files WHERE instance = ?", (of(small_series)[0],))
     connection.close()
     assert uids(open_folder(root, store)) == of(small_series)
+
+
+def test_an_archive_path_that_fails_is_not_told(
+    root: Path, store: Path, open_folder: Opened, tmp_path: Path
+) -> None:
+    archive = open_folder(root, store)
+    instances = headers(archive)
+    shutil.rmtree(root / "2024" / "03")
+    (root / "2024" / "03").touch()  # what was a folder, named after whom it may, is a file now
+    with pytest.raises(Fault) as caught:
+        archive.fetch(instances, tmp_path)
+    assert instances[0].sop_instance_uid in str(caught.value)
+    assert "2024" not in str(caught.value)

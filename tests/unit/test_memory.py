@@ -12,21 +12,17 @@ from ctcohort.archives import Query
 from ctcohort.archives.folder import FolderArchive
 from ctcohort.downloads import fetch_series
 from ctcohort.memory import peak_mb
+from ctcohort.settings import volume_parameters
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "preprocess_volume.py"
 LIMIT_MB = 800
-PARAMETERS = json.dumps(
+PARAMETERS = volume_parameters(
     {
-        "algorithm": "1",
-        "volume": json.dumps(
-            {
-                "clip_hu": [-1000, 1000],
-                "spacing_mm": [0.8, 0.8, 0.8],
-                "interpolator": "bspline",
-                "irregular_spacing": "mode",
-                "gantry_tilt": "correct",
-            }
-        ),
+        "clip_hu": [-1000, 1000],
+        "spacing_mm": 0.8,
+        "interpolator": "bspline",
+        "irregular_spacing": "mode",
+        "gantry_tilt": "correct",
     }
 )
 MEASURED = """

@@ -6,6 +6,7 @@ and facts, so that a later run reads only what is new or changed. The tree is ne
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -149,6 +150,15 @@ class FolderArchive:
                     f"instance {header.sop_instance_uid} may not be read; check the permissions"
                     " of archive.folder.path",
                 ) from None
+            except OSError as error:  # its text would say the path, which may name a patient
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise Fault(
+                    "archive_unreachable",
+                    f"instance {header.sop_instance_uid} cannot be copied ({error.strerror}); check"
+                    " the file system of archive.folder.path",
+                    transient=True,
+                ) from None
             part.replace(into / f"{header.sop_instance_uid}.dcm")
             part.unlink(missing_ok=True)  # two links to one file are not renamed onto each other
 
@@ -263,7 +273,7 @@ def _copy(source: Path, target: Path, *, link: bool) -> None:
             while os.copy_file_range(original.fileno(), copy.fileno(), 2**30):
                 pass
         except OSError as error:
-            if copy.tell() or error.errno == 28:
+            if copy.tell() or error.errno == errno.ENOSPC:
                 raise
             original.seek(0)
             shutil.copyfileobj(original, copy, 2**20)
