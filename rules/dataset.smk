@@ -30,6 +30,7 @@ rule write_manifest:
         ledger="series.csv",
         splits="splits.csv",
         volumes=selected_volumes,
+        reviews=existing(config["reviews"]),
     output:
         manifest="manifest.csv",
     log:
@@ -40,4 +41,4 @@ rule write_manifest:
         key=config["privacy"]["key_file"] or "",
     shell:
         'python3 "$CT_COHORT"/write_manifest.py {input.accessions:q} --key-file={params.key:q} '
-        "--output {output.manifest:q} > {log:q} 2>&1"
+        "--reviews={input.reviews:q} --output {output.manifest:q} > {log:q} 2>&1"

@@ -7,6 +7,7 @@ from pathlib import Path
 from ctcohort import manifest
 from ctcohort.faults import InputError, run
 from ctcohort.files import ASK_AGAIN, STORE, write_lines, write_table
+from ctcohort.reviews import strangers
 from ctcohort.settings import private_key
 
 SHOWN = 10
@@ -16,10 +17,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("accessions", type=Path)
     parser.add_argument("--key-file", default="")
+    parser.add_argument("--reviews", default="", help="the reviews table, if there is one")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     here = Path()
-    dataset = manifest.read(here)
+    reviews = Path(options.reviews) if options.reviews else None
+    dataset = manifest.read(here, reviews)
     key = private_key(options.key_file, STORE / "key.fingerprint")
     rows = list(manifest.rows(here, dataset, key=key))
     _assert_complete(options.accessions.read_text().splitlines(), rows)
@@ -27,6 +30,8 @@ def main() -> None:
     columns = (*manifest.COLUMNS, *manifest.carried_columns(dataset.cohort))
     write_table(options.output, columns, rows)
     print("\n".join(manifest.counts(rows)), file=sys.stderr)
+    if reviews and (warning := strangers(dataset.reviews, dataset.accessions, reviews)):
+        print(warning, file=sys.stderr)
 
 
 def _assert_complete(accessions: list[str], rows: list[dict[str, object]]) -> None:

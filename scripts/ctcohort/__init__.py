@@ -10,6 +10,7 @@ Each module imports only modules that stand above it in this list:
 `files`        private, atomic writing
 `naming`       accession <-> file name, MRN normalisation
 `reports`      the report table -> the selected accessions
+`reviews`      what a person found when looking at the scans
 `headers`      the facts of one instance: from a file, DICOM JSON or a C-FIND answer
 `geometry`     slices -> order, spacing, tilt, and the verdict on a series
 `selection`    which one series of an accession

@@ -14,6 +14,7 @@ from . import ledger
 from .faults import InputError
 from .files import read_table
 from .naming import name_of
+from .reviews import Review, read_reviews
 from .splits import pseudonym
 from .vocabulary import ACCESSION_REASONS, SELECTED
 
@@ -68,6 +69,7 @@ COLUMNS = (
     "npz_bytes",
     "npz_sha256",
     "algorithm_version",
+    "review",
 )
 """Down to `transform`, the columns of the RAD-ChestCT log keep their names; `columns.carry`
 follows."""
@@ -83,10 +85,22 @@ class Dataset:
     cohort: list[dict[str, str]]
     ledger: dict[str, list[dict[str, str]]]
     splits: dict[str, dict[str, str]]
+    reviews: dict[str, Review]
+
+    @property
+    def accessions(self) -> list[str]:
+        """In the cohort's order."""
+        return [event["accession"] for event in self.cohort]
 
 
-def read(directory: Path) -> Dataset:
-    """Read what is there; a table that does not exist yet is empty."""
+def read(directory: Path, reviews: Path | None = None) -> Dataset:
+    """Read what is there; a table that does not exist yet is empty.
+
+    Parameters
+    ----------
+    reviews : Path, optional
+        The table of `reviews.read_reviews`.
+    """
 
     def rows(name: str) -> list[dict[str, str]]:
         path = directory / name
@@ -97,6 +111,7 @@ def read(directory: Path) -> Dataset:
         rows("cohort.csv"),
         ledger.accessions(series) if series.exists() else {},
         {row["accession"]: row for row in rows("splits.csv")},
+        read_reviews(reviews) if reviews else {},
     )
 
 
@@ -112,10 +127,12 @@ def rows(directory: Path, dataset: Dataset, *, key: bytes | None) -> Iterator[di
         name = name_of(accession)
         series = dataset.ledger.get(accession, [])
         split = dataset.splits.get(accession, {})
+        review = dataset.reviews.get(accession)
         row: dict[str, Any] = {
             "accession": accession,
             "patient": split.get("patient", ""),
             "split": split.get("split", ""),
+            "review": review.verdict if review else "",
             **{column: event[column] for column in carried},
         }
         chosen = next((s for s in series if s["reason"] == SELECTED), None)

@@ -123,7 +123,7 @@ def read_exclusions(path: Path | None) -> tuple[set[str], set[str]]:
     """Accessions and normalised MRNs that a person has decided to leave out."""
     if path is None:
         return set(), set()
-    header, rows = _table(path)
+    header, rows = table(path)
     keys = [name for name in ("accession", "mrn") if name in header]
     if not keys or "reason" not in header:
         raise InputError(
@@ -189,7 +189,7 @@ def _nothing_selected(path: Path, counts: Counter[str], rules: SelectRules) -> s
 
 
 def _rows(path: Path, needed: Sequence[str]) -> Iterator[dict[str, str]]:
-    header, rows = _table(path)
+    header, rows = table(path)
     missing = [name for name in needed if name not in header]
     if missing:
         raise InputError(
@@ -201,7 +201,7 @@ def _rows(path: Path, needed: Sequence[str]) -> Iterator[dict[str, str]]:
         yield {name: row[place] for name, place in places.items()}
 
 
-def _table(path: Path) -> tuple[list[str], Iterator[list[str]]]:
+def table(path: Path) -> tuple[list[str], Iterator[list[str]]]:
     """Header and rows of a table; every row has as many fields as the header."""
     csv.field_size_limit(2**31 - 1)
     records = _records(path)

@@ -83,6 +83,7 @@ archive: {folder: {link: false, path: archive}, check_patient: false}
 privacy: {key_file: null}
 partition: null
 exclusions: null
+reviews: reviews.csv
 """,
     )
 
@@ -246,6 +247,24 @@ def test_exclusions_change_the_tables_alone(site: Site) -> None:
     assert_settled(site)
     site.write("exclusions.csv", "accession,reason\n")
     assert site.run().jobs == LISTED  # the volume is still there
+    assert_settled(site)
+
+
+def test_reviews_change_the_manifest_alone(site: Site) -> None:
+    site.write("reviews.csv", f"accession,verdict,note\n{ONE},good,\nNOBODY,bad,secret words\n")
+    assert site.run().jobs == {"write_manifest"}
+    assert {row["accession"]: row["review"] for row in site.rows("manifest.csv")} == {
+        ONE: "good",
+        TWO: "",
+        THIN: "",
+    }
+    assert_settled(site)
+    log = (site.folder / "logs" / "write_manifest.log").read_text()
+    assert "1 row names no accession of the cohort (NOBODY)" in log
+    assert "secret" not in log
+    (site.folder / "reviews.csv").unlink()
+    assert site.run().jobs == {"write_manifest"}
+    assert {row["review"] for row in site.rows("manifest.csv")} == {""}
     assert_settled(site)
 
 
