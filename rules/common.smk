@@ -101,6 +101,10 @@ def selected_pictures(_wildcards):
     return [f"qc/{name}.png" for name in selected_names()]
 
 
+def selected_scrolls(_wildcards):
+    return [f"qc/scrolls/{name}.webp" for name in selected_names()]
+
+
 def chosen(wildcards):
     """The ledger's row of the selected series; empty where there is none (yet)."""
     if not ledger.PATH.exists():

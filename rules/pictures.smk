@@ -3,16 +3,42 @@ rule pictures:
         selected_pictures,
 
 
+rule scrolls:
+    input:
+        selected_scrolls,
+
+
 rule draw_scan:
     input:
         volume="processed/{acc}.npz",
         record="processed/{acc}.json",
     output:
         picture="qc/{acc}.png",
+        thumbnail="qc/thumbnails/{acc}.webp",
     log:
         "logs/draw_scan/{acc}.log",
     conda:
         "../envs/pictures.yaml"
+    resources:
+        mem_mb=volume_memory,
     shell:
         'python3 "$CT_COHORT"/draw_scan.py {wildcards.acc:q} --volume {input.volume:q} '
-        "--record {input.record:q} --output {output.picture:q} > {log:q} 2>&1"
+        "--record {input.record:q} --picture {output.picture:q} --thumbnail {output.thumbnail:q} "
+        "> {log:q} 2>&1"
+
+
+rule draw_scroll:
+    input:
+        volume="processed/{acc}.npz",
+        record="processed/{acc}.json",
+    output:
+        scroll="qc/scrolls/{acc}.webp",
+    log:
+        "logs/draw_scroll/{acc}.log",
+    conda:
+        "../envs/pictures.yaml"
+    resources:
+        mem_mb=volume_memory,
+    shell:
+        'python3 "$CT_COHORT"/draw_scan.py {wildcards.acc:q} --volume {input.volume:q} '
+        "--scroll {output.scroll:q} > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-"""processed/<name>.npz and .json -> qc/<name>.png."""
+"""processed/<name>.npz and .json -> qc/<name>.png and its thumbnail, or a scroll of all slices."""
 
 import argparse
 import json
@@ -6,18 +6,25 @@ from pathlib import Path
 
 from ctcohort.faults import run
 from ctcohort.naming import accession_of
-from ctcohort.pictures import draw
+from ctcohort.pictures import draw, draw_scroll, draw_thumbnail
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="the accession as a file name")
     parser.add_argument("--volume", type=Path, required=True)
-    parser.add_argument("--record", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--record", type=Path, help="needed for the picture")
+    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--thumbnail", type=Path)
+    parser.add_argument("--scroll", type=Path)
     options = parser.parse_args()
-    record = json.loads(options.record.read_text())
-    draw(options.volume, record, accession_of(options.name), options.output)
+    if options.picture:
+        record = json.loads(options.record.read_text())
+        draw(options.volume, record, accession_of(options.name), options.picture)
+    if options.thumbnail:
+        draw_thumbnail(options.volume, options.thumbnail)
+    if options.scroll:
+        draw_scroll(options.volume, options.scroll)
 
 
 if __name__ == "__main__":

@@ -448,6 +448,14 @@ def _record(
     intercepts = sorted({s.frame.intercept for s in stack.slices if s.frame.intercept is not None})
     rows, columns = _shape(stack)
     towards_head = (stack.origin @ -stack.stack_direction) - stack.distances
+    height = {
+        (header.sop_instance_uid, index): round(
+            float(np.dot(frame.position, -stack.stack_direction)), 4
+        )
+        for header in reader.headers
+        for index, frame in enumerate(header.frames)
+        if frame.position is not None
+    }
     return {
         "algorithm_version": ALGORITHM_VERSION,
         "series_uid": first.series_uid,
@@ -468,7 +476,10 @@ def _record(
         ],
         "z_positions": [round(float(v), 4) for v in towards_head],
         "matrix": [rows, columns],
-        "dropped": [asdict(drop) for drop in dropped],
+        "dropped": [
+            asdict(drop) | {"z": height.get((drop.sop_instance_uid, drop.frame))}
+            for drop in dropped
+        ],
         "extrapolated_slices": extrapolated,
         "certificate": certificate.measures(),
         "flags": sorted(flags),

@@ -30,6 +30,7 @@ INDEX_NAMES = {"gdcm": "python-gdcm", "matplotlib-base": "matplotlib"}
 MODULES = {
     "gdcm": "gdcm",
     "matplotlib-base": "matplotlib",
+    "pillow": "PIL",
     "pylibjpeg-openjpeg": "openjpeg",
     "simpleitk": "SimpleITK",
 }

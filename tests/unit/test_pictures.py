@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ctcohort import npz
 from ctcohort.phantoms import Phantom
-from ctcohort.pictures import draw
+from ctcohort.pictures import SCROLL_FRAMES, draw, draw_scroll, draw_thumbnail
 
 RECORD: dict[str, Any] = {
     "source": {
@@ -28,6 +29,7 @@ RECORD: dict[str, Any] = {
     "matrix": [512, 512],
     "spacing": [4.0, 3.0, 3.0],
     "dropped": [],
+    "duplicate_files": 0,
     "flags": ["spacing_irregular"],
     "certificate": {"air_peak_hu": -1000},
     "z_positions": [float(-5 * n) for n in range(40)],
@@ -82,13 +84,76 @@ def test_an_accession_is_text_and_no_formula(volume: Path, tmp_path: Path, title
     drawn(volume, tmp_path / "a.png", title)
 
 
+def coloured(picture: bytes, tmp_path: Path) -> dict[str, int]:
+    """Pixels of a picture whose colour is that of a mark."""
+    (tmp_path / "seen.png").write_bytes(picture)
+    with Image.open(tmp_path / "seen.png") as image:
+        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), dtype=int), 2, 0)
+    return {
+        "missing": int(((red > 120) & (green < 60) & (blue < 60)).sum()),
+        "dropped": int(((blue > 120) & (red < 60) & (green > 80)).sum()),
+        "tilt": int(((green > 120) & (red < 60) & (blue < 60)).sum()),
+    }
+
+
+def test_an_even_straight_scan_has_no_marks(volume: Path, tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    marks = coloured(drawn(volume, tmp_path / "1" / "a.png"), tmp_path)
+    assert marks == {"missing": 0, "dropped": 0, "tilt": 0}
+
+
 def test_missing_slices_are_marked(volume: Path, tmp_path: Path) -> None:
     source = RECORD["source"] | {"missing_slices": 3}
     places = [z for n, z in enumerate(RECORD["z_positions"]) if not 10 <= n < 13]
     (tmp_path / "1").mkdir()
-    (tmp_path / "2").mkdir()
-    plain = drawn(volume, tmp_path / "1" / "a.png", source=source)
-    assert drawn(volume, tmp_path / "2" / "a.png", source=source, z_positions=places) != plain
+    picture = drawn(volume, tmp_path / "1" / "a.png", source=source, z_positions=places)
+    marks = coloured(picture, tmp_path)
+    assert marks["missing"] > 200
+    assert not marks["dropped"] + marks["tilt"]
+
+
+def test_dropped_slices_are_marked_where_they_lay(volume: Path, tmp_path: Path) -> None:
+    lost = {"sop_instance_uid": "1.2", "frame": 0, "why": "duplicate"}
+    dropped = [lost | {"z": -50.0}, lost | {"z": None}]
+    (tmp_path / "1").mkdir()
+    marks = coloured(drawn(volume, tmp_path / "1" / "a.png", dropped=dropped), tmp_path)
+    assert marks["dropped"] > 20
+    assert not marks["missing"] + marks["tilt"]
+
+
+def test_the_slices_of_a_corrected_tilt_are_drawn_as_they_lay(volume: Path, tmp_path: Path) -> None:
+    tilt = {
+        "flags": ["tilt_corrected"],
+        "source": RECORD["source"] | {"tilt_degrees": 12.0, "missing_slices": 2},
+        "orientation": [1.0, 0.0, 0.0, 0.0, 0.978148, 0.207912],
+        "transform": [[0.0, 0.0, 3.0, 0.0], [0.0, 3.0, 0.0, 0.0], [-4.0, 0.0, 0.0, 0.0]],
+    }
+    (tmp_path / "1").mkdir()
+    marks = coloured(drawn(volume, tmp_path / "1" / "a.png", **tilt), tmp_path)
+    assert marks["tilt"] > 200
+    assert not marks["missing"] + marks["dropped"]
+
+
+def test_a_thumbnail_is_small_and_keeps_the_body_in_shape(volume: Path, tmp_path: Path) -> None:
+    draw_thumbnail(volume, tmp_path / "a.webp")
+    assert (tmp_path / "a.webp").stat().st_size < 8000
+    with Image.open(tmp_path / "a.webp") as image:
+        # coronal 360 x 240 mm, axial 360 x 300 mm, each 128 pixels wide
+        assert image.size == (128 + 128 + 2, 128)
+
+
+def test_a_scroll_shows_every_slice_of_a_short_scan_once(volume: Path, tmp_path: Path) -> None:
+    draw_scroll(volume, tmp_path / "a.webp")
+    with Image.open(tmp_path / "a.webp") as image:
+        assert (image.n_frames, image.size, image.info["loop"]) == (60, (320, 267), 0)
+
+
+def test_a_scroll_of_a_long_scan_is_no_longer(tmp_path: Path) -> None:
+    arrays = {"ct": np.full((400, 8, 8), -1000, np.int16), "spacing": np.ones(3)}
+    npz.write(tmp_path / "a.npz", arrays)
+    draw_scroll(tmp_path / "a.npz", tmp_path / "a.webp")
+    with Image.open(tmp_path / "a.webp") as image:
+        assert image.n_frames == SCROLL_FRAMES
 
 
 def test_a_volume_of_air_alone_can_be_drawn(tmp_path: Path) -> None:
