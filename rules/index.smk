@@ -3,6 +3,7 @@ checkpoint index_series:
         accessions="accessions.txt",
         cohort="cohort.csv",
         exclusions=config["exclusions"] or [],
+        merged_mrns=config["merged_mrns"] or [],
         parameters=lambda wildcards: noted("index", f"{SERIES}{VERDICT}"),
         ask_again=existing("index/ask_again.txt"),
     output:
@@ -19,7 +20,8 @@ checkpoint index_series:
         verdict=VERDICT,
     shell:
         'python3 "$CT_COHORT"/index_series.py {input.accessions:q} {input.cohort:q} '
-        '--exclusions={input.exclusions:q} --archive "$CT_COHORT_ARCHIVE" --series {params.series:q} '
+        "--exclusions={input.exclusions:q} --merged-mrns={input.merged_mrns:q} "
+        '--archive "$CT_COHORT_ARCHIVE" --series {params.series:q} '
         "--verdict {params.verdict:q} --raw $CT_COHORT_RAW --threads {threads} "
         "--ledger {output.ledger:q} "
         "> {log:q} 2>&1"

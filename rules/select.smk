@@ -1,6 +1,7 @@
 rule select_accessions:
     input:
         reports=report_table,
+        merged_mrns=config["merged_mrns"] or [],
         parameters=lambda wildcards: noted("select", f"{COLUMNS}{SELECT}{PARTITION}"),
     output:
         accessions="accessions.txt",
@@ -17,5 +18,5 @@ rule select_accessions:
     shell:
         'python3 "$CT_COHORT"/select_accessions.py {input.reports:q} '
         "--columns {params.columns:q} --select {params.select:q} "
-        "--partition={params.partition:q} --accessions {output.accessions:q} "
+        "--merged-mrns={input.merged_mrns:q} --partition={params.partition:q} --accessions {output.accessions:q} "
         "--protocols {output.protocols:q} --cohort {output.cohort:q} > {log:q} 2>&1"

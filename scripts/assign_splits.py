@@ -25,6 +25,7 @@ def main() -> None:
         seed=shares.get("seed", 0),
         key=private_key(options.key_file, STORE / "key.fingerprint"),
         given=options.given,
+        stratify=shares.get("stratify", ""),
     )
     write_table(options.output, ("accession", "patient", "split"), rows)
 

@@ -12,8 +12,7 @@ from ctcohort.faults import InputError, run
 from ctcohort.files import read_table, write_table
 from ctcohort.forecast import forecast
 from ctcohort.indexing import blank_row, patient_of, query_of, rows_of
-from ctcohort.naming import normal_mrn
-from ctcohort.reports import read_exclusions
+from ctcohort.reports import read_exclusions, read_merged_mrns
 from ctcohort.settings import SeriesRules, VolumeRules, parse
 
 PROGRESS_SECONDS = 30
@@ -24,6 +23,7 @@ def main() -> None:
     parser.add_argument("accessions", type=Path)
     parser.add_argument("cohort", type=Path)
     parser.add_argument("--exclusions", default="", help="the exclusions table, if there is one")
+    parser.add_argument("--merged-mrns", default="", help="the table of merged MRNs, if any")
     parser.add_argument("--archive", required=True, help="JSON of the config's archive")
     parser.add_argument("--series", required=True, help="canonical JSON of the config's series")
     parser.add_argument("--verdict", required=True, help="canonical JSON of part of volume")
@@ -39,7 +39,8 @@ def main() -> None:
             " run again"
         )
     left_out, left_out_patients = read_exclusions(
-        Path(options.exclusions) if options.exclusions else None
+        Path(options.exclusions) if options.exclusions else None,
+        read_merged_mrns(Path(options.merged_mrns) if options.merged_mrns else None),
     )
     key = answers.patient_key()
     archive = open_archive(settings, store=answers.STORE, key=key)
@@ -49,7 +50,7 @@ def main() -> None:
     started = told = time.monotonic()
     for number, event in enumerate(cohort, 1):
         accession = event["accession"]
-        if accession in left_out or normal_mrn(event["mrn"]) in left_out_patients:
+        if accession in left_out or event["patient_mrn"] in left_out_patients:
             rows.append(blank_row(accession, "excluded_by_user"))
         elif event["problem"]:
             rows.append(blank_row(accession, event["problem"]))

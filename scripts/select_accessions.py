@@ -9,11 +9,8 @@ from ctcohort import manifest, partitions
 from ctcohort.faults import InputError, run
 from ctcohort.files import write_lines, write_table
 from ctcohort.naming import one_line
-from ctcohort.reports import select
+from ctcohort.reports import read_merged_mrns, select
 from ctcohort.settings import SelectRules, parse, partition_of
-
-OWN = ("accession", "mrn", "study_uid", "split", "problem")
-"""Columns of cohort.csv, before `columns.carry`."""
 
 
 def main() -> None:
@@ -21,13 +18,14 @@ def main() -> None:
     parser.add_argument("reports", type=Path)
     parser.add_argument("--columns", required=True, help="canonical JSON of the config's columns")
     parser.add_argument("--select", required=True, help="canonical JSON of the config's select")
+    parser.add_argument("--merged-mrns", default="", help="the table of merged MRNs, if any")
     parser.add_argument("--partition", default="", help="K/N")
     parser.add_argument("--accessions", type=Path, required=True)
     parser.add_argument("--protocols", type=Path, required=True)
     parser.add_argument("--cohort", type=Path, required=True)
     options = parser.parse_args()
     columns = json.loads(options.columns)
-    clash = sorted(set(columns.get("carry", ())) & {*OWN, *manifest.COLUMNS})
+    clash = sorted(set(columns.get("carry", ())) & {*manifest.COHORT, *manifest.COLUMNS})
     if clash:
         raise InputError(
             f"columns.carry: {', '.join(clash)} is a column of the workflow's own; rename it in the"
@@ -38,6 +36,7 @@ def main() -> None:
         options.reports,
         columns,
         parse(options.select, SelectRules),
+        merged=read_merged_mrns(Path(options.merged_mrns) if options.merged_mrns else None),
         partition=partition,
     )
     write_table(
@@ -50,11 +49,12 @@ def main() -> None:
     )
     write_table(
         options.cohort,
-        (*OWN, *columns.get("carry", ())),
+        (*manifest.COHORT, *columns.get("carry", ())),
         (
             {
                 "accession": one_line(event.accession),
                 "mrn": event.mrn,
+                "patient_mrn": event.patient_mrn,
                 "study_uid": event.study_uid,
                 "split": event.split,
                 "problem": event.problem,

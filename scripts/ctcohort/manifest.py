@@ -18,6 +18,10 @@ from .reviews import Review, read_reviews
 from .splits import pseudonym
 from .vocabulary import ACCESSION_REASONS, SELECTED
 
+COHORT = ("accession", "mrn", "patient_mrn", "study_uid", "split", "problem")
+"""Columns of ``cohort.csv``, before `columns.carry`. `patient_mrn` is the normal form of the MRN
+under which the patient goes on: what decides who is one patient."""
+
 COLUMNS = (
     "accession",
     "patient",
@@ -160,8 +164,7 @@ def exclusion_reason(series: Sequence[Mapping[str, str]]) -> str:
 
 def carried_columns(cohort: Sequence[Mapping[str, str]]) -> list[str]:
     """The columns of `columns.carry`, as `cohort.csv` has them after its own."""
-    own = {"accession", "mrn", "study_uid", "split", "problem"}
-    return [column for column in (cohort[0] if cohort else ()) if column not in own]
+    return [column for column in (cohort[0] if cohort else ()) if column not in COHORT]
 
 
 def failure_of(directory: Path, name: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from . import ledger, manifest
 from .faults import InputError
 from .files import head, read_table, write_lines, write_table
-from .naming import name_of, normal_mrn
+from .naming import name_of
 
 PATH = Path("index/partition.txt")
 KEY_FINGERPRINT = Path("index/key.fingerprint")
@@ -151,7 +151,7 @@ def _assert_one_split_per_patient(
         accession = event["accession"]
         if accession not in split_of:
             continue
-        twin = first.setdefault(normal_mrn(event["mrn"]), accession)
+        twin = first.setdefault(event["patient_mrn"], accession)
         if split_of[twin] != split_of[accession]:
             raise InputError(
                 f"accessions {twin} ({split_of[twin]}) and {accession} ({split_of[accession]}) are"

@@ -25,11 +25,13 @@ DELIMITERS = (",", "|", "\t", ";")
 class Imaging:
     """One accession of the table.
 
-    `problem` is a word of `vocabulary.ACCESSION_REASONS`, or empty.
+    `patient_mrn` is the normal form of the MRN under which the patient goes on, where several were
+    merged. `problem` is a word of `vocabulary.ACCESSION_REASONS`, or empty.
     """
 
     accession: str
     mrn: str
+    patient_mrn: str
     study_uid: str
     split: str
     protocols: set[str]
@@ -60,6 +62,7 @@ def select(
     columns: Mapping[str, str | Sequence[str] | None],
     rules: SelectRules,
     *,
+    merged: Mapping[str, str] | None = None,
     partition: tuple[int, int] = (1, 1),
 ) -> Selection:
     """Read the report table and take the accessions whose protocol is wanted.
@@ -73,6 +76,8 @@ def select(
         The config's `columns`.
     rules : SelectRules
         The config's `select`.
+    merged : mapping
+        What `read_merged_mrns` says.
     partition : (int, int)
         Share K of N: a hash of the accession decides, so that it never moves.
 
@@ -98,6 +103,7 @@ def select(
         event = Imaging(
             accession=accession,
             mrn=row[names["mrn"]].strip(),
+            patient_mrn=surviving(row[names["mrn"]], merged or {}),
             study_uid=row[names["study_uid"]].strip() if "study_uid" in names else "",
             split=row[names["split"]].strip() if "split" in names else "",
             protocols={protocol},
@@ -119,8 +125,51 @@ def select(
     return Selection(_share(events, partition), whole, counts, selected_protocols)
 
 
-def read_exclusions(path: Path | None) -> tuple[set[str], set[str]]:
-    """Accessions and normalised MRNs that a person has decided to leave out."""
+def read_merged_mrns(path: Path | None) -> dict[str, str]:
+    """MRNs that were merged into others: normal form -> normal form of the one that survives.
+
+    A CSV with the columns `mrn` and `merged_into`; chains are followed to their end.
+
+    Raises
+    ------
+    InputError
+        A column or value is missing, an MRN is merged into two others, or a chain has no end. The
+        line is named, the MRN is not.
+    """
+    if path is None:
+        return {}
+    header, rows = table(path)
+    if not {"mrn", "merged_into"} <= set(header):
+        raise InputError(
+            f"{path}: expected the columns mrn and merged_into; found {', '.join(header)}"
+        )
+    into: dict[str, str] = {}
+    for number, row in enumerate(rows, 1):
+        values = dict(zip(header, row, strict=True))
+        old, new = normal_mrn(values["mrn"]), normal_mrn(values["merged_into"])
+        if not old or not new or into.setdefault(old, new) != new:
+            raise InputError(
+                f"{path}: row {number}: expected one mrn, and one that it was merged into; a value"
+                " is empty, or another row says otherwise"
+            )
+    for number, old in enumerate(into, 1):
+        seen = {old}
+        while into[old] in into:
+            into[old] = into[into[old]]
+            if into[old] in seen:
+                raise InputError(f"{path}: row {number}: is merged, in the end, into itself")
+            seen.add(into[old])
+    return into
+
+
+def surviving(mrn: str, merged: Mapping[str, str]) -> str:
+    """Normal form of the MRN under which a patient goes on."""
+    normal = normal_mrn(mrn)
+    return merged.get(normal, normal)
+
+
+def read_exclusions(path: Path | None, merged: Mapping[str, str]) -> tuple[set[str], set[str]]:
+    """Accessions that a person has decided to leave out, and patients by their surviving MRN."""
     if path is None:
         return set(), set()
     header, rows = table(path)
@@ -134,14 +183,14 @@ def read_exclusions(path: Path | None) -> tuple[set[str], set[str]]:
     for row in rows:
         values = dict(zip(header, row, strict=True))
         accessions.update(filter(None, [values.get("accession", "").strip()]))
-        mrns.update(filter(None, [normal_mrn(values.get("mrn", ""))]))
+        mrns.update(filter(None, [surviving(values.get("mrn", ""), merged)]))
     return accessions, mrns
 
 
 def _merge(known: Imaging, again: Imaging) -> None:
     """Take another row of the same accession; rows that disagree make it `conflicting_rows`."""
     if (
-        normal_mrn(known.mrn) != normal_mrn(again.mrn)
+        known.patient_mrn != again.patient_mrn
         or known.protocols != again.protocols
         or known.study_uid != again.study_uid
         or known.split != again.split

@@ -152,6 +152,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
             Hours(config["archive"]["hours"], config["archive"]["timezone"])
         except InputError as error:
             lines.append(str(error))
+        lines += _bad_stratum(config)
         archive = config["archive"]
         moves = archive["kind"] == "dimse" and archive["dimse"]["method"] == "move"
         if moves and archive["connections"] > 1:
@@ -243,6 +244,24 @@ def _patterns(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
         for pattern in config[section][key]
     ]
+
+
+def _bad_stratum(config: Mapping[str, Any]) -> list[str]:
+    column, columns = config["splits"]["stratify"], config["columns"]
+    if column is None:
+        return []
+    if column not in columns["carry"]:
+        return [
+            f"splits.stratify: {column!r} is not carried; expected a column that columns.carry"
+            f" names, e.g. columns: {{carry: [{column}]}}"
+        ]
+    if config["partition"] or columns["split"]:
+        other = "partition" if config["partition"] else "columns.split"
+        return [
+            f"splits.stratify: cannot be had with {other}; expected one of the two, because exact"
+            " shares need all patients at once"
+        ]
+    return []
 
 
 def _bad_pattern(key: str, pattern: str) -> list[str]:

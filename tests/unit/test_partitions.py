@@ -43,11 +43,14 @@ def make(directory: Path, reports: Path, part: tuple[int, int] | None) -> Path:
         if part:
             partitions.keep(part, found.whole)
         names = [event.accession for event in found.wanted]
-        cohort = [{"accession": e.accession, "mrn": e.mrn, "split": ""} for e in found.wanted]
+        cohort = [
+            {"accession": e.accession, "patient_mrn": e.patient_mrn, "split": ""}
+            for e in found.wanted
+        ]
         cohort = [{**event, "problem": ""} for event in cohort]
         splits = assign(cohort, SHARES, seed=0, key=None, given=False)
         write_lines(Path("accessions.txt"), names)
-        write_table(Path("cohort.csv"), ("accession", "mrn", "split", "problem"), cohort)
+        write_table(Path("cohort.csv"), ("accession", "patient_mrn", "split", "problem"), cohort)
         write_table(Path("splits.csv"), ("accession", "patient", "split"), splits)
         rows, series = [], []
         for name, split in zip(names, splits, strict=True):
@@ -168,7 +171,7 @@ def changed(part: Path, name: str, column: str, value: str, row: int) -> None:
 
 def patient_in_two_sets(parts: list[Path]) -> None:
     for part in parts[:2]:
-        changed(part, "cohort.csv", "mrn", "one patient", 1)
+        changed(part, "cohort.csv", "patient_mrn", "one patient", 1)
     changed(parts[0], "splits.csv", "split", "train", 1)
     changed(parts[1], "splits.csv", "split", "test", 1)
 

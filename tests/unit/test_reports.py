@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ctcohort.faults import InputError
-from ctcohort.reports import Imaging, Selection, read_exclusions, select
+from ctcohort.reports import Imaging, Selection, read_exclusions, read_merged_mrns, select
 from ctcohort.settings import SelectRules
 
 CHEST = "CT Chest WO Contrast"
@@ -380,8 +380,9 @@ def test_no_message_quotes_free_text_or_an_mrn(table: Path) -> None:
 def test_exclusions_name_accessions_or_patients(tmp_path: Path) -> None:
     path = tmp_path / "exclusions.csv"
     path.write_text("# by hand\naccession;mrn;reason\nA1;;metal\n;0042;withdrew\n")
-    assert read_exclusions(path) == ({"A1"}, {"42"})
-    assert read_exclusions(None) == (set(), set())
+    assert read_exclusions(path, {}) == ({"A1"}, {"42"})
+    assert read_exclusions(path, {"42": "43"}) == ({"A1"}, {"43"})
+    assert read_exclusions(None, {}) == (set(), set())
 
 
 @pytest.mark.parametrize("header", ["accession,why", "reason,note", "Accession,reason"])
@@ -389,5 +390,51 @@ def test_an_exclusions_table_of_another_form_is_refused(tmp_path: Path, header: 
     path = tmp_path / "exclusions.csv"
     path.write_text(f"{header}\nA1,x\n")
     with pytest.raises(InputError, match=r"accession \(or mrn\) and reason; found") as caught:
-        read_exclusions(path)
+        read_exclusions(path, {})
     assert str(path) in str(caught.value)
+
+
+# Merged MRNs
+
+
+def merged(path: Path, *pairs: tuple[str, str], header: str = "mrn,merged_into") -> dict[str, str]:
+    path.write_text("\n".join([header, *map(",".join, pairs)]) + "\n")
+    return read_merged_mrns(path)
+
+
+def test_chains_of_merged_mrns_end_at_the_one_that_survives(tmp_path: Path) -> None:
+    pairs = [("001", "2"), ("2", "003"), ("a 9", "3")]
+    assert merged(tmp_path / "m.csv", *pairs) == {"1": "3", "2": "3", "A9": "3"}
+    assert read_merged_mrns(None) == {}
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("7001", "7001")],
+        [("7001", "7002"), ("7002", "7001")],
+        [("7001", "7002"), ("7002", "7003"), ("7003", "7002")],
+        [("7001", "7002"), ("07001", "7003")],
+        [("7001", "")],
+        [("", "7002")],
+    ],
+)
+def test_merged_mrns_that_lead_nowhere_are_refused_by_row(
+    tmp_path: Path, pairs: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(InputError, match=r"m\.csv: row \d") as caught:
+        merged(tmp_path / "m.csv", *pairs)
+    assert "700" not in str(caught.value)
+
+
+def test_a_table_of_merged_mrns_without_its_columns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mrn and merged_into; found old, new"):
+        merged(tmp_path / "m.csv", ("1", "2"), header="old,new")
+
+
+def test_two_mrns_of_one_patient_do_not_conflict(table: Path) -> None:
+    rows = [("A1", "0041", CHEST, ""), ("A1", "42", CHEST, ""), ("A2", "41", CHEST, "")]
+    one, two = take(write(table, rows), merged={"41": "42"})
+    assert (one.problem, one.mrn, one.patient_mrn) == ("", "0041", "42")
+    assert two.patient_mrn == "42"
+    assert take(write(table, rows))[0].problem == "conflicting_rows"

@@ -102,7 +102,9 @@ def test_every_key_is_described_with_an_example_that_is_valid(path: tuple[str, .
     if path in LEAVES:
         assert len(node["examples"]) == 1
         example = yaml.safe_load(str(node["examples"][0]))
-        check(with_value(path, example), SCHEMA)
+        config = with_value(path, example)
+        config["columns"]["carry"] = config["columns"]["carry"] or ["nodule"]  # to stratify by
+        check(config, SCHEMA)
     else:
         assert node["additionalProperties"] is False
         assert sorted(node["required"]) == sorted(node["properties"])
@@ -164,6 +166,17 @@ def test_a_value_that_is_nearly_right_gives_one_line_too(
 def test_shares_that_do_not_sum_to_one_are_named() -> None:
     (line,) = complaints(with_value(("splits", "test"), 0.3))
     assert line.startswith("splits: train, val and test sum to 1.1; expected 1, e.g. {train: 0.7")
+
+
+def test_strata_are_of_a_carried_column_and_of_all_patients() -> None:
+    config = with_value(("splits", "stratify"), "nodule")
+    (line,) = complaints(config)
+    assert line.startswith("splits.stratify: 'nodule' is not carried; expected")
+    config["columns"]["carry"] = ["nodule"]
+    check(config, SCHEMA)
+    for other in ({"partition": "1/2"}, {"columns": config["columns"] | {"split": "Set"}}):
+        (line,) = complaints(config | other)
+        assert line.startswith("splits.stratify: cannot be had with")
 
 
 @pytest.mark.parametrize(
@@ -384,7 +397,7 @@ def test_what_the_command_line_gives_as_text_is_what_the_file_says() -> None:
     config = {key: value for key, value in CONFIG.items() if isinstance(value, dict)}
     numbers = {
         "volume": {**VOLUME, "spacing_mm": [0.8, 1, 2]},
-        "splits": config["splits"],
+        "splits": {**config["splits"], "stratify": "nodule"},
         "series": {"min_slices": 20, "allow_lossy": True, "kinds": ["ORIGINAL"]},
     }
     assert typed(as_text(numbers), SCHEMA) == numbers

@@ -11,14 +11,15 @@ import pytest
 
 from ctcohort.faults import InputError
 from ctcohort.naming import normal_mrn
-from ctcohort.splits import NAMES, assign, pseudonym, split_of
+from ctcohort.splits import NAMES, assign, pseudonym, split_of, stratified
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 KEY = b"0123456789abcdef" * 4
 
 
 def event(accession: str, mrn: str, split: str = "", problem: str = "") -> dict[str, str]:
-    return {"accession": accession, "mrn": mrn, "split": split, "problem": problem}
+    patient = normal_mrn(mrn)
+    return {"accession": accession, "patient_mrn": patient, "split": split, "problem": problem}
 
 
 def assigned(cohort: list[dict[str, str]], **more: Any) -> dict[str, str]:
@@ -75,6 +76,50 @@ def test_a_share_of_one_takes_everybody(only: str) -> None:
 def test_shares_that_sum_to_a_little_less_than_one_leave_nobody_out() -> None:
     shares = {"train": 0.0, "val": 1e-12, "test": 0.0}
     assert {split_of(str(n), shares, 0) for n in range(100)} == {"val"}
+
+
+LABELS = [("yes", 30), ("no", 900), ("unknown", 7)]
+
+
+def labelled(**changes: str) -> dict[str, str]:
+    """Patients and their strata."""
+    strata = {f"{label}{n}": label for label, count in LABELS for n in range(count)}
+    return strata | changes
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_strata_have_their_shares_to_less_than_one_patient(seed: int) -> None:
+    sets = stratified(labelled(), SHARES, seed)
+    for label, count in LABELS:
+        found = Counter(split for patient, split in sets.items() if patient.startswith(label))
+        for name, share in SHARES.items():
+            assert abs(found[name] - share * count) < 1
+
+
+def test_strata_of_one_patient_keep_the_shares_on_average() -> None:
+    patients = 20_000
+    counts = Counter(stratified({f"{n}": f"{n}" for n in range(patients)}, SHARES, 0).values())
+    for name, share in SHARES.items():
+        error = math.sqrt(patients * share * (1 - share))
+        assert abs(counts[name] - patients * share) < 4 * error
+
+
+def test_the_order_of_patients_does_not_matter_within_strata() -> None:
+    strata = labelled()
+    turned = dict(reversed(strata.items()))
+    assert stratified(strata, SHARES, 0) == stratified(turned, SHARES, 0)
+
+
+def test_a_new_patient_of_another_stratum_moves_nobody() -> None:
+    before = stratified(labelled(), SHARES, 0)
+    after = stratified(labelled(new="maybe"), SHARES, 0)
+    assert {patient: after[patient] for patient in before} == before
+
+
+def test_a_patient_with_several_values_is_in_one_set() -> None:
+    cohort = [event(f"A{n}", f"{n // 2}") | {"label": f"{n % 3}"} for n in range(300)]
+    sets = assigned(cohort, stratify="label")
+    assert all(sets[f"A{n}"] == sets[f"A{n + 1}"] for n in range(0, 300, 2))
 
 
 def test_given_sets_are_taken_as_they_are() -> None:
