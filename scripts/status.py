@@ -1,14 +1,18 @@
 """What exists now, at any moment: status.csv, exclusions.proposed.csv, and a summary."""
 
 import argparse
+import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from ctcohort import manifest
+from ctcohort.archives.manners import PAUSE, STOP
 from ctcohort.faults import InputError, run
 from ctcohort.files import write_table
 from ctcohort.naming import name_of
+from ctcohort.progress import progress
 from ctcohort.vocabulary import JOB_REASONS
 
 SHOWN = 5
@@ -29,7 +33,9 @@ def main() -> None:
     write_table(here / "status.csv", columns, rows)
     print(f"{len(rows)} accessions")
     print("\n".join(manifest.counts(rows)))
+    print("\n".join(progress(here, dataset, rows, now=time.time())))
     print("".join(f"\n{line}\n" for line in stopped), end="")
+    again = f"{Path(sys.prefix) / 'bin' / 'snakemake'} --directory {here} --cores all"
     proposed = []
     causes = defaultdict(list)
     for row in rows:
@@ -45,15 +51,20 @@ def main() -> None:
         for accession, failure in failed[:SHOWN]:
             print(f"  {accession}: {failure['message']}")
         print(
-            "  next: run snakemake again"
+            f"  next: {again}"
             if transient
-            else "  next: mend the cause and run snakemake again, or copy the rows of"
+            else f"  next: mend the cause, then {again}; or copy the rows of"
             " exclusions.proposed.csv into your exclusions table"
         )
 
 
 def _stopped(directory: Path) -> Iterator[str]:
-    """What stopped the rules that work on the whole cohort, from the last line of their logs."""
+    """What holds everything up: the archive's two files, and the last line of the logs of rules
+    that work on the whole cohort."""
+    for file in (STOP, PAUSE):
+        if (directory / file).exists():
+            cause = " ".join((directory / file).read_text(errors="replace").split())
+            yield f"{file} exists: {cause or 'nothing is asked until it is removed'}"
     for stage in ("select_accessions", "index_series", "assign_splits", "write_manifest"):
         log = directory / "logs" / f"{stage}.log"
         text = log.read_text(errors="replace") if log.exists() else ""

@@ -29,6 +29,7 @@ Each module imports only modules that stand above it in this list:
 `splits`       train, validation and test by patient
 `manifest`     one row per accession; also the status at any moment
 `partitions`   parts of a cohort that independent runs make, and their merging
+`progress`     how far a run is, and when it will end
 `pictures`     the picture of one scan
 `phantoms`     synthetic CT whose truth is known, for the demo and the tests
 ============== =====================================================================

@@ -217,9 +217,12 @@ def _made(
     failure = failure_of(directory, name)
     if failure is not None:
         return {"status": "failed", "status_reason": failure["reason"]}
-    if not volume.exists():
+    try:  # the record is written last
+        record = json.loads(volume.with_suffix(".json").read_text())
+    except FileNotFoundError:
+        record = None
+    if record is None or not volume.exists():
         return {"status": "pending", "status_reason": ""}
-    record = json.loads(volume.with_suffix(".json").read_text())
     if record["series_uid"] != chosen["series_uid"]:
         return {"status": "pending", "status_reason": "another series is chosen now"}
     source, certificate = record["source"], record["certificate"]
