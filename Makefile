@@ -5,7 +5,7 @@ DIR ?= .
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: help env slurm merge demo test lint status check-archive key lock
+.PHONY: help env slurm merge demo test lint status explain verify prune purge check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
@@ -15,6 +15,10 @@ help:
 	@echo "make slurm            add what profiles/slurm needs to .venv"
 	@echo "make merge DIRS=... INTO=...   one data set of the partitions' working directories"
 	@echo "make status DIR=...   what exists now in a working directory, at any time"
+	@echo "make explain ACCESSION=... DIR=...   the whole story of one scan, and how to redo it"
+	@echo "make verify DIR=... [RAW=yes]   prove a data set against its manifest"
+	@echo "make prune DIR=... [DELETE=yes]   what is no longer in the cohort"
+	@echo "make purge ACCESSION=... (or MRN=...) DIR=... [DELETE=yes]   withdrawn consent"
 	@echo "make check-archive ACCESSION=... DIR=...   try the archive of a working directory's config"
 	@echo "make key KEY=...      make the private key that names patients"
 	@echo "make lint             what CI checks besides the tests"
@@ -61,6 +65,16 @@ lint: $(VENV)/.dev
 
 status: env
 	@$(BIN)/python scripts/status.py --directory $(DIR)
+
+explain: env
+	@$(BIN)/python scripts/explain.py --directory $(DIR) -- '$(ACCESSION)'
+
+verify: env
+	@$(BIN)/python scripts/verify.py --directory $(DIR) $(if $(RAW),--raw)
+
+# ACCESSION, MRN and DELETE reach these by the environment
+prune purge: env
+	@$(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- $@
 
 check-archive: env
 	@ACCESSION='$(ACCESSION)' $(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- check_archive

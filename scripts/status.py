@@ -1,7 +1,6 @@
 """What exists now, at any moment: status.csv, exclusions.proposed.csv, and a summary."""
 
 import argparse
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from ctcohort import manifest
 from ctcohort.archives.manners import PAUSE, STOP
+from ctcohort.explanation import snakemake_on
 from ctcohort.faults import InputError, run
 from ctcohort.files import write_table
 from ctcohort.naming import name_of
@@ -35,7 +35,7 @@ def main() -> None:
     print("\n".join(manifest.counts(rows)))
     print("\n".join(progress(here, dataset, rows, now=time.time())))
     print("".join(f"\n{line}\n" for line in stopped), end="")
-    again = f"{Path(sys.prefix) / 'bin' / 'snakemake'} --directory {here} --cores all"
+    again = f"{snakemake_on(here)} --cores all"
     proposed = []
     causes = defaultdict(list)
     for row in rows:

@@ -30,6 +30,9 @@ Each module imports only modules that stand above it in this list:
 `manifest`     one row per accession; also the status at any moment
 `partitions`   parts of a cohort that independent runs make, and their merging
 `progress`     how far a run is, and when it will end
+`verification` whether a data set is still the one its manifest describes
+`removal`      scans that left the cohort or were withdrawn
+`explanation`  the whole story of one accession
 `pictures`     the picture of one scan
 `phantoms`     synthetic CT whose truth is known, for the demo and the tests
 ============== =====================================================================

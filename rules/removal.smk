@@ -1,0 +1,26 @@
+# Commands rather than steps: as rules they hold Snakemake's lock, so no run is under way meanwhile.
+localrules:
+    prune,
+    purge,
+
+
+rule prune:
+    log:
+        "logs/prune.log",
+    conda:
+        "../envs/select.yaml"
+    shell:
+        'python3 "$CT_COHORT"/prune.py 2>&1 | tee {log:q}'
+
+
+rule purge:
+    log:
+        "logs/purge.log",
+    conda:
+        "../envs/select.yaml"
+    params:
+        exclusions=config["exclusions"] or "",
+        merged_mrns=config["merged_mrns"] or "",
+    shell:
+        'python3 "$CT_COHORT"/purge.py --exclusions={params.exclusions:q} '
+        "--merged-mrns={params.merged_mrns:q}"

@@ -1,0 +1,36 @@
+"""List, and asked again delete, what is no longer in the cohort."""
+
+import argparse
+import os
+from pathlib import Path
+
+from ctcohort.faults import run
+from ctcohort.removal import delete, leftovers, size_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
+    parser.add_argument(
+        "--delete",
+        action="store_true",
+        default=os.environ.get("DELETE") == "yes",
+        help="delete what is listed; also asked for by the variable DELETE=yes",
+    )
+    options = parser.parse_args()
+    found = list(leftovers(options.directory))
+    size = sum(map(size_of, found))
+    for path in found:
+        print(path.relative_to(options.directory))
+        if options.delete:
+            delete(path)
+    if not found:
+        print("nothing is left of scans that are not in the cohort")
+    elif options.delete:
+        print(f"deleted: {len(found)} files and folders, {size / 1e9:.2f} GB")
+    else:
+        print(f"{len(found)} files and folders, {size / 1e9:.2f} GB; DELETE=yes deletes them")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,30 @@
+"""Prove a data set against its manifest: every byte, record, parameter and set."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ctcohort.faults import run
+from ctcohort.verification import verify
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
+    parser.add_argument(
+        "--raw", action="store_true", help="the DICOM files too, where they are kept"
+    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    count = 0
+    for line in verify(options.directory, threads=options.threads, raw=options.raw):
+        print(line, flush=True)
+        count += 1
+    if count:
+        sys.exit(f"error: {count} things are not as {options.directory}/manifest.csv says")
+    print(f"all is as {options.directory}/manifest.csv says")
+
+
+if __name__ == "__main__":
+    run(main)
