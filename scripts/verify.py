@@ -22,8 +22,8 @@ def main() -> None:
         print(line, flush=True)
         count += 1
     if count:
-        sys.exit(f"error: {count} things are not as {options.directory}/manifest.csv says")
-    print(f"all is as {options.directory}/manifest.csv says")
+        sys.exit(f"error: {count} things are not as {options.directory / 'manifest.csv'} says")
+    print(f"all is as {options.directory / 'manifest.csv'} says")
 
 
 if __name__ == "__main__":
