@@ -5,7 +5,7 @@ DIR ?= .
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: help env slurm merge demo test lint status explain verify prune purge check-archive key lock
+.PHONY: help env slurm merge demo test lint status page explain verify prune purge check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make slurm            add what profiles/slurm needs to .venv"
 	@echo "make merge DIRS=... INTO=...   one data set of the partitions' working directories"
 	@echo "make status DIR=...   what exists now in a working directory, at any time"
+	@echo "make page DIR=...     report.html of a working directory, from what is there"
 	@echo "make explain ACCESSION=... DIR=...   the whole story of one scan, and how to redo it"
 	@echo "make verify DIR=... [RAW=yes]   prove a data set against its manifest"
 	@echo "make prune DIR=... [DELETE=yes]   what is no longer in the cohort"
@@ -46,12 +47,13 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 demo: env
 	@$(BIN)/python scripts/make_demo.py demo
 	@echo "running the workflow on demo/ ..."
-	@$(BIN)/snakemake --directory demo --cores $(CORES) --quiet all -- all pictures
+	@$(BIN)/snakemake --directory demo --cores $(CORES) --quiet all -- all report.html
 	@$(BIN)/python scripts/status.py --directory demo
 	@echo
 	@echo "volumes   demo/processed/*.npz"
 	@echo "manifest  demo/manifest.csv"
 	@echo "pictures  demo/qc/*.png"
+	@echo "page      demo/report.html: open it in a browser"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $$(nproc 2>/dev/null || echo 2) --dist loadgroup $(TESTS)
@@ -65,6 +67,9 @@ lint: $(VENV)/.dev
 
 status: env
 	@$(BIN)/python scripts/status.py --directory $(DIR)
+
+page: env
+	@$(BIN)/python scripts/write_report.py --directory $(DIR)
 
 explain: env
 	@$(BIN)/python scripts/explain.py --directory $(DIR) -- '$(ACCESSION)'

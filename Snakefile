@@ -19,6 +19,7 @@ include: "rules/download.smk"
 include: "rules/preprocess.smk"
 include: "rules/dataset.smk"
 include: "rules/pictures.smk"
+include: "rules/page.smk"
 include: "rules/removal.smk"
 
 

@@ -34,6 +34,7 @@ Each module imports only modules that stand above it in this list:
 `removal`      scans that left the cohort or were withdrawn
 `explanation`  the whole story of one accession
 `pictures`     the picture of one scan
+`page`         the data set on one page: report.html
 `phantoms`     synthetic CT whose truth is known, for the demo and the tests
 ============== =====================================================================
 

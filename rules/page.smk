@@ -1,0 +1,24 @@
+localrules:
+    report_page,
+
+
+rule report_page:
+    input:
+        manifest="manifest.csv",
+        ledger="series.csv",
+        splits="splits.csv",
+        cohort="cohort.csv",
+        protocols="protocols.csv",
+        pictures=selected_pictures,
+        reviews=existing(config["reviews"]),
+    output:
+        page="report.html",
+    log:
+        "logs/report_page.log",
+    conda:
+        "../envs/select.yaml"
+    params:
+        reviews=config["reviews"],
+    shell:
+        'python3 "$CT_COHORT"/write_report.py --reviews {params.reviews:q} '
+        "--output {output.page:q} > {log:q} 2>&1"

@@ -1,0 +1,447 @@
+"""What the page says, gathered from a working directory: numbers, accessions, closed vocabularies.
+
+No MRN, no name, no date of a study and no free text comes in: of `cohort.csv` only the number of
+patients leaves, of `series.csv` only reasons and sizes, of the reviews only verdicts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+from .. import ledger, manifest
+from ..faults import InputError
+from ..files import read_table
+from ..naming import name_of
+from ..reports import table
+from ..reviews import Review, read_reviews
+from ..splits import NAMES
+from ..vocabulary import FLAGS, SELECTED, SERIES_REASONS
+from .flow import VOLUME, flow, meaning, reached, table_rows
+from .oddness import MEASURES, SAID, WEIGHT, WEIGHT_SAID, Spread, oddness, spread
+
+WORDS = {
+    "status": "Status",
+    "status_reason": "Reason",
+    "split": "Split",
+    "manufacturer": "Manufacturer",
+    "model": "Model",
+    "convolution_kernel": "Kernel",
+    "kvp": "kV",
+    "algorithm_version": "Algorithm version",
+}
+"""Columns of the manifest that are shown as words, and what they are called."""
+
+LABEL_VALUES, LABEL_LENGTH = 8, 24
+"""A carried column with more different values, or a longer one, is not shown: it is no label."""
+
+AGES_AT_LEAST = 5
+"""The ages of fewer volumes are not summed up: they would be those of single scans."""
+
+PACKAGES = ("snakemake", "numpy", "pydicom", "SimpleITK", "imagecodecs", "python-gdcm")
+
+TABLES = {
+    "accessions.txt": "accessions selected",
+    "series.csv": "archive asked, series chosen",
+    "splits.csv": "patients split",
+    "manifest.csv": "manifest written",
+}
+"""Files whose time stamps say when a step was last done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the page shows, and which pictures it wants.
+
+    Attributes
+    ----------
+    data : JSON
+    names : of the file, without ending, of each volume, by the accession's place in the cohort
+    wanted : places of the volumes, those to be looked at first in front
+    """
+
+    data: dict[str, Any]
+    names: dict[int, str]
+    wanted: list[int]
+
+
+def gather(directory: Path, reviews_path: Path) -> Contents:
+    """Read the tables of a working directory, finished or not, or of a merged one.
+
+    Raises
+    ------
+    InputError
+        Nothing has been selected yet, the reviews table is wrong, or the manifest is of another
+        release.
+    """
+    reviews = read_reviews(reviews_path)
+    scans = _Scans(reviews)
+    finished = (directory / "manifest.csv").exists()
+    for row in _rows(directory, finished=finished):
+        scans.add(row, directory)
+    if not scans.accessions:
+        raise InputError(
+            f"{(directory / 'cohort.csv').absolute()}: nothing has been selected yet; run the"
+            " workflow first"
+        )
+    spreads, measures = scans.measured()
+    volumes = scans.volumes
+    odd: list[float | None] = [None] * len(scans.accessions)
+    odd_by = [-1] * len(scans.accessions)
+    columns = [measure.column for measure in MEASURES]
+    for place in volumes:
+        values = {column: scans.numbers[column][place] for column in columns}
+        odd[place], by = oddness(values, spreads, scans.flags[place].split())
+        odd_by[place] = columns.index(by) if by else -1
+    names = {place: name_of(scans.accessions[place]) for place in volumes}
+    patients = _patients(directory)
+    index = "\n".join(scans.accessions).encode()
+    data = {
+        "id": hashlib.sha256(index).hexdigest()[:16],
+        "made": datetime.now(UTC).isoformat(timespec="minutes"),
+        "finished": finished,
+        "accessions": scans.accessions,
+        "names": {place: name for place, name in names.items() if name != scans.accessions[place]},
+        "reached": scans.reached,
+        "words": [
+            {"key": key, "title": title, **_coded(scans.words[key])} for key, title in WORDS.items()
+        ]
+        + [
+            {"key": f"label {key}", "title": key, **_coded(values)}
+            for key, values in scans.labels().items()
+        ],
+        "flags": _coded(scans.flags),
+        "review": _coded(scans.verdicts),
+        "numbers": measures,
+        "odd": odd,
+        "odd_by": odd_by,
+        "meanings": {
+            reason: meaning(status, reason) for status, reason, _ in scans.lost() if reason
+        },
+        "flag_meanings": FLAGS,
+        "flags_said": sorted(SAID),
+        "flag_weights": [WEIGHT, WEIGHT_SAID],
+        "table": _table(directory),
+        "flow": flow(scans.lost()),
+        "patients": _count(patients, scans, volumes),
+        "splits": _splits(directory, scans, patients),
+        "hidden_labels": scans.hidden_labels(),
+        "bytes": _bytes(directory, scans),
+        "run": _run(directory),
+        "reviews": {
+            "file": reviews_path.name,
+            "more": _holds_more(reviews_path, reviews, set(scans.accessions)),
+        },
+    }
+    unseen = [place for place in volumes if not scans.verdicts[place]]
+    seen = [place for place in volumes if scans.verdicts[place]]
+    wanted = [
+        *sorted(unseen, key=lambda place: -(odd[place] or 0)),
+        *sorted(seen, key=lambda place: -(odd[place] or 0)),
+    ]
+    return Contents(data, names, wanted)
+
+
+class _Scans:
+    """The manifest, column by column; one place per accession of the cohort, in its order."""
+
+    def __init__(self, reviews: Mapping[str, Review]) -> None:
+        self.reviews = reviews
+        self.accessions: list[str] = []
+        self.words: dict[str, list[str]] = {key: [] for key in WORDS}
+        self.carried: dict[str, list[str]] = {}
+        self.flags: list[str] = []
+        self.verdicts: list[str] = []
+        self.reached: list[int] = []
+        self.numbers: dict[str, list[float | None]] = {m.column: [] for m in MEASURES}
+        self.age: list[float | None] = []
+        self.sex: list[str] = []
+        self.bytes = {"raw_bytes": 0, "npz_bytes": 0}
+
+    def add(self, row: Mapping[str, Any], directory: Path) -> None:
+        accession = str(row["accession"])
+        status, reason = str(row["status"]), str(row["status_reason"])
+        self.accessions.append(accession)
+        for key, values in self.words.items():
+            values.append(_text(row.get(key)))
+        try:
+            # only for what is not finished does it matter what has arrived
+            arrived = status == "included" or _received(directory, accession)
+            self.reached.append(reached(status, reason, received=arrived))
+        except KeyError:
+            raise InputError(
+                f"manifest.csv: accession {accession} is {status} for a reason that this release"
+                " does not know; run the workflow again to have the manifest written by it"
+            ) from None
+        self.flags.append(_text(row.get("flags")))
+        review = self.reviews.get(accession)
+        self.verdicts.append(review.verdict if review else "")
+        for measure in MEASURES:
+            value = _number(row.get(measure.column))
+            shown = None if value is None else round(value * measure.factor, measure.digits)
+            self.numbers[measure.column].append(shown)
+        self.age.append(_number(row.get("age_years")))
+        self.sex.append(_text(row.get("sex")))
+        for key in self.bytes:
+            self.bytes[key] += int(row.get(key) or 0)
+        for key in row:
+            if key not in manifest.COLUMNS:
+                self.carried.setdefault(key, []).append(_text(row[key]))
+
+    @property
+    def volumes(self) -> list[int]:
+        return [place for place, passed in enumerate(self.reached) if passed == VOLUME]
+
+    def lost(self) -> Iterator[tuple[str, str, int]]:
+        """Status, reason and the step that was reached, of each accession."""
+        return zip(self.words["status"], self.words["status_reason"], self.reached, strict=True)
+
+    def measured(self) -> tuple[dict[str, Spread | None], list[dict[str, Any]]]:
+        """Quartiles of every measure, and the measures with their values as the page has them."""
+        spreads = {column: spread(values) for column, values in self.numbers.items()}
+        shown = [
+            {
+                **{key: value for key, value in asdict(measure).items() if key != "factor"},
+                "spread": asdict(about) if (about := spreads[measure.column]) else None,
+                "values": [_short(value) for value in self.numbers[measure.column]],
+            }
+            for measure in MEASURES
+        ]
+        return spreads, shown
+
+    def labels(self) -> dict[str, list[str]]:
+        return {key: values for key, values in self.carried.items() if _is_label(values)}
+
+    def hidden_labels(self) -> list[str]:
+        return [key for key, values in self.carried.items() if not _is_label(values)]
+
+
+def _rows(directory: Path, *, finished: bool) -> Iterator[Mapping[str, Any]]:
+    if finished:
+        yield from read_table(directory / "manifest.csv")
+        return
+    yield from manifest.rows(directory, manifest.read(directory), key=None)
+
+
+def _received(directory: Path, accession: str) -> bool:
+    return (directory / "received" / f"{name_of(accession)}.json").exists()
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _short(value: float | None) -> float | int | None:
+    return int(value) if value is not None and value.is_integer() else value
+
+
+def _is_label(values: Sequence[str]) -> bool:
+    different = set(values)
+    return len(different) <= LABEL_VALUES and max(map(len, different)) <= LABEL_LENGTH
+
+
+def _coded(values: Sequence[str]) -> dict[str, Any]:
+    """Every different text once, commonest first, and each value's place among them."""
+    known = [text for text, _ in Counter(values).most_common()]
+    places = {text: place for place, text in enumerate(known)}
+    return {"known": known, "codes": [places[value] for value in values]}
+
+
+def _parameters(directory: Path, stage: str) -> list[Any]:
+    """The JSON texts that ``.parameters/<stage>.json`` holds one after the other."""
+    try:
+        text = (directory / ".parameters" / f"{stage}.json").read_text(encoding="utf-8").strip()
+    except OSError:
+        return []
+    found, place = [], 0
+    while place < len(text):
+        try:
+            value, place = json.JSONDecoder().raw_decode(text, place)
+        except ValueError:  # a partition is no JSON
+            value, place = text[place:], len(text)
+        found.append(value)
+    return found
+
+
+def _table(directory: Path) -> dict[str, Any] | None:
+    path = directory / "protocols.csv"
+    if not path.exists():
+        return None
+    select = _selection(directory)
+    return {
+        **table_rows(read_table(path), select.get("protocols", ())),
+        "patterns": select.get("protocols_regex", ()),
+        "sample": select.get("sample"),
+        "partition": select.get("partition"),
+    }
+
+
+def _selection(directory: Path) -> dict[str, Any]:
+    _, select, *partition = [*_parameters(directory, "select"), {}, {}][:3]
+    return {**select, "partition": partition[0] or None}
+
+
+def _patients(directory: Path) -> dict[str, str]:
+    """The patient of each accession, of whom only the number leaves this module."""
+    path = directory / "cohort.csv"
+    if not path.exists():
+        return {}
+    return {event["accession"]: event["patient_mrn"] for event in read_table(path)}
+
+
+def _splits(directory: Path, scans: _Scans, patients: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Each set's share, patients, sex, age and labels, over the volumes."""
+    places: dict[str, list[int]] = {name: [] for name in NAMES}
+    for place in scans.volumes:
+        places.setdefault(scans.words["split"][place], []).append(place)
+    columns: dict[str, Any] = next(iter(_parameters(directory, "select")), {})
+    shares: dict[str, float] = next(iter(_parameters(directory, "splits")), {})
+    wanted = {} if columns.get("split") else shares
+    return [
+        {
+            "split": split,
+            "volumes": len(inside),
+            "wanted": wanted.get(split),
+            "patients": _count(patients, scans, inside),
+            "sex": dict(Counter(scans.sex[place] or "not said" for place in inside).most_common()),
+            "age": _quartiles([scans.age[place] for place in inside]),
+            "labels": {
+                key: dict(Counter(values[place] for place in inside))
+                for key, values in scans.labels().items()
+            },
+        }
+        for split, inside in places.items()
+    ]
+
+
+def _count(patients: Mapping[str, str], scans: _Scans, places: Sequence[int]) -> int | None:
+    """How many patients the scans at `places` are of; None where there is no cohort.csv."""
+    return len({patients[scans.accessions[place]] for place in places}) if patients else None
+
+
+def _quartiles(values: Sequence[float | None]) -> list[float] | None:
+    known = [value for value in values if value is not None]
+    if len(known) < AGES_AT_LEAST:
+        return None
+    return [round(value, 1) for value in quantiles(known, n=4, method="inclusive")]
+
+
+def _bytes(directory: Path, scans: _Scans) -> dict[str, Any]:
+    """What was fetched and made, and what choosing on headers left where it was."""
+    series: dict[str, list[float]] = defaultdict(lambda: [0.0] * 4)
+    path = directory / ledger.PATH
+    for row in read_table(path) if path.exists() else ():
+        if not row["series_uid"]:
+            continue
+        size = _number(row["estimated_bytes"])
+        mine = series[row["reason"]]
+        mine[0] += 1
+        mine[1] += _number(row["instances"]) or 0
+        mine[2] += size or 0
+        mine[3] += 0 if size else _number(row["instances"]) or 0
+    chosen = series.get(SELECTED, [0.0] * 4)
+    mean = chosen[2] / max(1.0, chosen[1] - chosen[3])
+    reasons: list[dict[str, Any]] = [
+        {
+            "reason": reason,
+            "meaning": SERIES_REASONS.get(reason, reason),
+            "series": int(count),
+            "instances": int(instances),
+            "bytes": round(size + unknown * mean),
+        }
+        for reason, (count, instances, size, unknown) in series.items()
+    ]
+    reasons.sort(key=lambda entry: -entry["bytes"])
+    return {
+        **scans.bytes,
+        "series": reasons,
+        "spared": sum(entry["bytes"] for entry in reasons if entry["reason"] != SELECTED),
+        "log": _log(directory / "archive.log"),
+    }
+
+
+def _log(path: Path) -> dict[str, float] | None:
+    """Requests, bytes and seconds of fetching, from the archive's access log."""
+    if not path.exists():
+        return None
+    requests = 0
+    size = seconds = 0.0
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            _, _, what, count, _, took = line.rstrip("\n").split("\t")
+            requests += 1
+            if what == "fetch":
+                size, seconds = size + float(count), seconds + float(took)
+    return {"requests": requests, "bytes": size, "seconds": seconds}
+
+
+def _run(directory: Path) -> dict[str, Any]:
+    """What made this: release, packages, parameters as the stages noted them, dates."""
+    select = _parameters(directory, "select")
+    index = _parameters(directory, "index")
+    volume = _parameters(directory, "volume")
+    splits = _parameters(directory, "splits")
+    parameters = {
+        "columns": select[:1],
+        "select": select[1:2],
+        "partition": select[2:3],
+        "series": index[:1],
+        "volume": [json.loads(volume[0]["volume"])] if volume else [],
+        "splits": splits[:1],
+    }
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+    return {
+        "release": project["project"]["version"],
+        "python": platform.python_version(),
+        "packages": dict(_versions()),
+        "parameters": {key: found[0] for key, found in parameters.items() if found},
+        "dates": [
+            {"file": name, "what": what, "at": _date((directory / name).stat().st_mtime)}
+            for name, what in TABLES.items()
+            if (directory / name).exists()
+        ],
+    }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in PACKAGES:
+        try:
+            yield package, importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="minutes")
+
+
+def _holds_more(path: Path, reviews: Mapping[str, Review], accessions: set[str]) -> bool:
+    """Whether the reviews table holds what the page does not: notes, other rows, other columns.
+
+    Then it can only be saved together with the file itself.
+    """
+    if not path.exists():
+        return False
+    header, _ = table(path)
+    return (
+        bool(set(header) - {"accession", "verdict", "note"})
+        or bool(reviews.keys() - accessions)
+        or any(review.note for review in reviews.values())
+    )

@@ -1,0 +1,25 @@
+"""A working directory -> report.html: the data set on one page that needs no network."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ctcohort.faults import run
+from ctcohort.page import write_page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
+    parser.add_argument("--reviews", type=Path, help="the reviews table; reviews.csv there")
+    parser.add_argument("--output", type=Path, help="report.html there")
+    options = parser.parse_args()
+    here: Path = options.directory
+    said = write_page(
+        here, options.reviews or here / "reviews.csv", options.output or here / "report.html"
+    )
+    print("\n".join(said), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)
