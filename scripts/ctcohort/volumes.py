@@ -18,6 +18,7 @@ from pydicom.tag import Tag
 
 from . import ALGORITHM_VERSION, resampling
 from .certificate import Certificate, measure
+from .faces import face_possible
 from .faults import Fault
 from .geometry import Dropped, Slice, Stack, Verdict, assess
 from .headers import KEYWORDS, Header, header_of
@@ -35,7 +36,10 @@ _Planes = Callable[[Callable[[Array], Array]], Iterator[Array]]
 PATIENT = ("PatientAge", "PatientSex", "PatientBirthDate", "StudyDate")
 """Read for age and sex; neither date is kept."""
 
-TAGS: list[Any] = [Tag(keyword) for keyword in {*KEYWORDS, *PIXEL_KEYWORDS, *PATIENT}]
+BURNED_IN = "BurnedInAnnotation"
+"""Read of every file (PS3.3 C.7.6.1): no archive is asked for it."""
+
+TAGS: list[Any] = [Tag(word) for word in {*KEYWORDS, *PIXEL_KEYWORDS, *PATIENT, BURNED_IN}]
 
 HEADER_BYTES = 1 << 15
 """Read at once: more than most headers have."""
@@ -207,6 +211,9 @@ class _Reader:
             self.transfer_syntaxes.setdefault(syntax, file.path)
             self.headers.append(header_of(file.dataset, key=b"", transfer_syntax=syntax))
             self._files[uid] = file
+        self.burned_in = any(
+            str(file.dataset.get(BURNED_IN, "")).upper() == "YES" for file in self._files.values()
+        )
         first = self._files[min(hashes)].dataset
         self.patient = {word: str(first.get(word, "") or "") for word in PATIENT}
 
@@ -467,6 +474,8 @@ def _record(
         "gantry_tilt_tag": first.tilt_tag,
         "age_years": _age(reader.patient),
         "sex": reader.patient["PatientSex"],
+        "burned_in_annotation": reader.burned_in,
+        "face_possible": face_possible(volume.ct, volume.spacing),
         "transfer_syntaxes": sorted(reader.transfer_syntaxes),
         "source": asdict(measures),
         "slopes": slopes,
