@@ -1,0 +1,593 @@
+"""The guard: no identifier of a patient where none may be.
+
+`search` reads every file below a folder once, unpacks what is packed (gzip, zip, SQLite, the text
+of PNG and WebP, base64 inside text) and names file and place of what it finds, never the value.
+`check_volume` proves that a volume's file holds its four arrays and not a byte more.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import sqlite3
+import struct
+import zipfile
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from .identities import (
+    ACCESSION,
+    BIRTH_DATE,
+    MRN,
+    NAME,
+    Identities,
+    redacted,
+    words_of,
+)
+
+MEMBERS = {
+    "ct": ("<i2", (None, None, None)),
+    "spacing": ("<f8", (3,)),
+    "origin": ("<f8", (3,)),
+    "direction": ("<f8", (3, 3)),
+}
+"""The members of a volume's npz in their order: dtype, and shape where it is fixed."""
+
+_NO_TIME = 0, 0x21
+"""The first day that a zip archive can name."""
+
+NO_TEXT_HU = 8191
+"""No two bytes of smaller numbers are letters or digits: an array of them cannot hold text."""
+
+NUMBERS = frozenset(
+    {
+        *("acquisition_number", "acquisition_time", "instance_number", "series_number"),
+        *("bytes", "estimated_bytes", "npz_bytes", "raw_bytes", "size", "voxels"),
+        *("modified", "starttime", "endtime", "job_hash"),
+    }
+)
+"""Columns and keys whose numbers are counts and times; a number there is nobody's MRN."""
+
+INSTALLED = (".snakemake/conda", ".snakemake/conda-archive", ".snakemake/singularity")
+"""Folders of installed programs."""
+
+STEP = 1 << 18
+"""Bytes of compressed data that are unpacked at once."""
+
+DEPTH = 6
+"""Of packed things in packed things."""
+
+BATCH = 64
+"""Files per task of the searching processes."""
+
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}")
+_HEXADECIMAL = re.compile(rb"[0-9a-fA-F]+|[0-9]+")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_IMAGE_DATA = frozenset({b"IDAT", b"fdAT", b"VP8 ", b"VP8L", b"ALPH", b"ANMF"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that may not be there: which file, where in it, and what kind of thing."""
+
+    file: str
+    place: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.place}: {self.kind}"
+
+    def below(self, folder: Path) -> Finding:
+        """The same finding, with the file's name as seen from above `folder`."""
+        return replace(self, file=str(folder / self.file))
+
+
+def search(
+    folder: Path, identities: Identities, *, leave: Collection[Path] = (), threads: int = 1
+) -> list[Finding]:
+    """Search names and contents of all files below `folder`.
+
+    Parameters
+    ----------
+    leave : collection of Path
+        Files and folders that may hold identifiers.
+    threads : int
+        Processes that read.
+    """
+    left = {path.resolve() for path in leave} | {(folder / name).resolve() for name in INSTALLED}
+    files = list(_files(folder, left))
+    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    work = partial(_search_batch, folder)
+    findings: list[Finding] = []
+    if threads == 1 or len(batches) < 2:
+        _begin(identities)
+        for found in map(work, batches):
+            findings += found
+        return findings
+    with ProcessPoolExecutor(threads, initializer=_begin, initargs=(identities,)) as pool:
+        for found in pool.map(work, batches):
+            findings += found
+    return findings
+
+
+def check_volume(path: Path) -> tuple[list[str], str]:
+    """What is wrong with a volume's file, and its SHA-256.
+
+    Every byte is accounted for: the local entries follow each other, the directory follows them,
+    and the file ends with it; no time stamp, comment or extra field; each member is the npy header
+    that NumPy writes and exactly its array.
+    """
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        return list(_volume_faults(content)), digest
+    except (struct.error, zlib.error, ValueError, IndexError, SyntaxError) as error:
+        return [f"is not a volume's npz ({type(error).__name__})"], digest
+
+
+def identities_here(
+    reports: Path,
+    columns: Mapping[str, Any],
+    common: Iterable[str] = (),
+    *,
+    programs: Iterable[Path] = (),
+    accessions: bool,
+) -> Identities:
+    """Every patient that a working directory knows: by its tables and by the headers in ``raw/``.
+
+    Parameters
+    ----------
+    reports : Path
+        The report table. Beside the columns that the config names, those that are called like a
+        patient's name or birth date are read.
+    columns : mapping
+        The config's `columns`.
+    common : iterable of str
+        Words that may be found, in upper case, beside those of the workflow's own files.
+    programs : iterable of Path
+        Folders of other programs that write here; their words are common too.
+    accessions : bool
+        Whether accessions may not be found either.
+    """
+    workflow = Path(__file__).parents[2]
+    folders = [workflow / "scripts", workflow / "rules", *programs]
+    files = [path for folder in folders for path in _texts(folder)]
+    files += [path for path in (workflow / "config.yaml", Path("config.yaml")) if path.exists()]
+    here = re.findall(r"[^\W\d_]+", str(Path().absolute()).upper())
+    identities = Identities(common={*words_of(files), *common, *here})
+    kinds = {columns["accession"]: ACCESSION, "accession": ACCESSION}
+    kinds |= {columns["mrn"]: MRN, "mrn": MRN, "patient_mrn": MRN}
+    for table in (reports, Path("cohort.csv")):
+        for kind, value in _named_in_table(table, kinds) if table.exists() else ():
+            if accessions or kind != ACCESSION:
+                identities.add(kind, value)
+    for kind, value in _named_in_headers(Path("raw")):
+        if accessions or kind != ACCESSION:
+            identities.add(kind, value)
+    return identities
+
+
+def _texts(folder: Path) -> list[Path]:
+    """The text files of a program."""
+    endings = {".py", ".smk", ".yaml", ".html", ".css", ".js"}
+    return sorted(path for path in folder.rglob("*") if path.suffix in endings)
+
+
+_IDENTITIES = Identities()
+
+
+def _begin(identities: Identities) -> None:
+    global _IDENTITIES
+    _IDENTITIES = identities
+
+
+def _files(folder: Path, left: Collection[Path]) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder):
+        here = Path(where)
+        folders[:] = sorted(name for name in folders if (here / name).resolve() not in left)
+        for name in sorted(names):
+            if (here / name).resolve() not in left and (here / name).is_file():
+                yield here / name
+
+
+def _search_batch(folder: Path, files: list[Path]) -> list[Finding]:
+    return [finding for path in files for finding in _search_file(folder, path)]
+
+
+def _search_file(folder: Path, path: Path) -> Iterator[Finding]:
+    relative = str(path.relative_to(folder))
+    shown = redacted(unquote(relative), _IDENTITIES)
+    shown = relative if shown == unquote(relative) else shown
+    for name in {relative, _decoded_name(path.name)}:
+        for hit in _IDENTITIES.hits(name.encode("utf-8", "surrogateescape")):
+            yield Finding(shown, "its name", hit.kind)
+    if path.suffix == ".npz":
+        faults, _ = check_volume(path)
+        yield from (Finding(shown, fault, "structure") for fault in faults)
+        if not faults:
+            return
+    for place, kind in dict.fromkeys(_in_file(path)):
+        yield Finding(shown, redacted(place, _IDENTITIES), kind)
+
+
+def _decoded_name(name: str) -> str:
+    """Snakemake names its metadata files after the base64 of a path."""
+    try:
+        return base64.urlsafe_b64decode(name.encode()).decode()
+    except (ValueError, UnicodeError):
+        return name
+
+
+def _in_file(path: Path) -> Iterator[tuple[str, str]]:
+    with open(path, "rb") as stream:
+        start = stream.read(16)
+    if start == b"SQLite format 3\0":
+        yield from _in_sqlite(path)
+        return
+    yield from _in_bytes(path.read_bytes(), path.suffix)
+
+
+def _in_bytes(data: bytes, suffix: str = "", place: str = "", depth: int = 0) -> Iterator[Any]:
+    """Place and kind of what is found in a file's, a member's or a field's content."""
+    inside = f"{place}, " if place else ""
+    if depth > DEPTH:
+        yield f"{place or 'the content'}", "packed too deep to be searched"
+    elif data[:2] == b"\x1f\x8b":
+        yield from _in_gzip(data, suffix, place, depth)
+    elif data[:4] == b"PK\x03\x04":
+        yield from _in_zip(data, inside, depth)
+    elif data[:8] == _PNG:
+        yield from _in_chunks(_png_chunks(data), inside, depth)
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        yield from _in_chunks(_riff_chunks(data), inside, depth)
+    elif _is_json(data):
+        yield from _in_json(data, inside, depth)
+    else:
+        yield from _in_text(data, suffix, inside, depth)
+
+
+def _in_text(data: bytes, suffix: str, inside: str, depth: int) -> Iterator[tuple[str, str]]:
+    hits = list(_IDENTITIES.hits(data))
+    if hits and suffix == ".csv" and not inside:
+        yield from _in_csv(data)
+    else:
+        for hit in hits:
+            yield f"{inside}byte {hit.start}", hit.kind
+    for match in _BASE64.finditer(data):
+        if not _HEXADECIMAL.fullmatch(match[0]):
+            yield from _in_base64(match[0], f"{inside}base64 at byte {match.start()}", depth)
+
+
+def _in_base64(text: bytes, place: str, depth: int) -> Iterator[tuple[str, str]]:
+    try:
+        data = base64.b64decode(text + b"=" * (-len(text) % 4))
+    except (ValueError, binascii.Error):
+        return
+    for bits in (15, -15):
+        try:
+            data = zlib.decompressobj(bits).decompress(data)
+            break
+        except zlib.error:
+            continue
+    yield from _in_bytes(data, "", place, depth + 1)
+
+
+def _in_csv(data: bytes) -> Iterator[tuple[str, str]]:
+    csv.field_size_limit(2**31 - 1)
+    rows = csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline=""))
+    header = next(rows, [])
+    for name in header:
+        for hit in _IDENTITIES.hits(name.encode()):
+            yield "the header", hit.kind
+    for number, row in enumerate(rows, 2):
+        for place, value in enumerate(row):
+            column = header[place] if place < len(header) else f"number {place + 1}"
+            if column in NUMBERS and _is_number(value):
+                continue
+            for hit in _IDENTITIES.hits(value.encode()):
+                yield f"row {number}, column {column}", hit.kind
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_json(data: bytes) -> bool:
+    return data[:1] in (b"{", b"[") and data.rstrip()[-1:] in (b"}", b"]")
+
+
+def _in_json(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        yield from _in_text(data, "", inside, depth)
+        return
+    if not _BASE64.search(data) and not any(_IDENTITIES.hits(data)):
+        return
+    for place, value in _scalars(content, "", number=False):
+        where = f"{inside}{place}"
+        if isinstance(value, str):
+            yield from ((where, kind) for _, kind in _in_text(value.encode(), "", "", depth))
+        else:
+            yield from ((where, hit.kind) for hit in _IDENTITIES.hits(str(value).encode()))
+
+
+def _scalars(content: Any, place: str, *, number: bool) -> Iterator[tuple[str, Any]]:
+    """Every key and value with its place, but no number where numbers are counts."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield f"a key of {place or 'the top'}", key
+            below = f"{place}.{key}" if place else key
+            yield from _scalars(value, below, number=number or key in NUMBERS)
+    elif isinstance(content, list):
+        for index, value in enumerate(content):
+            yield from _scalars(value, f"{place}[{index}]", number=number)
+    elif content is not None and not (number and _is_number(content)):
+        yield place or "the top", content
+
+
+def _in_gzip(data: bytes, suffix: str, place: str, depth: int) -> Iterator[tuple[str, str]]:
+    unpacker = zlib.decompressobj(31)
+    try:
+        content = unpacker.decompress(data)
+    except zlib.error:
+        yield from _in_text(data, "", f"{place}, " if place else "", depth)
+        return
+    if data[3]:  # a file name, a comment or an extra field
+        yield from _in_text(data[: 1 << 16], "", "gzip header, ", depth)
+    inner = place or "unpacked"
+    yield from _in_bytes(content, "" if suffix == ".gz" else suffix, inner, depth + 1)
+    if unpacker.unused_data:
+        yield from _in_bytes(unpacker.unused_data, "", "after the gzip stream", depth + 1)
+
+
+def _in_zip(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Members, and whatever stands before, between and after them."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            contents = [archive.read(member) for member in members]
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
+        yield from _in_text(data, "", inside, depth)
+        return
+    rest = bytearray(data)
+    for member in members:
+        name, extra = struct.unpack_from("<HH", data, member.header_offset + 26)
+        start = member.header_offset + 30 + name + extra
+        rest[start : start + member.compress_size] = b" " * member.compress_size
+    for place, content in enumerate(contents, 1):
+        yield from _in_bytes(content, "", f"{inside}member {place}", depth + 1)
+    yield from _in_text(bytes(rest), "", f"{inside}between the members, ", depth)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """PNG (W3C) 5.3: length, type, data, checksum."""
+    place = len(_PNG)
+    while place + 12 <= len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        kind = data[place + 4 : place + 8]
+        yield kind, data[place + 8 : place + 8 + length]
+        place += 12 + length
+        if kind == b"IEND":
+            break
+    yield b"after", data[place:]
+
+
+def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """WebP container: type, length, data, padded to an even length."""
+    end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    place = 12
+    while place + 8 <= end:
+        length = int.from_bytes(data[place + 4 : place + 8], "little")
+        yield data[place : place + 4], data[place + 8 : place + 8 + length]
+        place += 8 + length + length % 2
+    yield b"after", data[max(place, end) if place < end else end :]
+
+
+def _in_chunks(
+    chunks: Iterable[tuple[bytes, bytes]], inside: str, depth: int
+) -> Iterator[tuple[str, str]]:
+    """Text of an image's file; its compressed pixels hold none."""
+    for kind, data in chunks:
+        if kind in _IMAGE_DATA or not data:
+            continue
+        name = "after the image" if kind == b"after" else f"chunk {kind.decode('latin-1')}"
+        yield from _in_text(data, "", f"{inside}{name}, ", depth)
+        for start in re.finditer(rb"\0", data[:512]):
+            try:
+                text = zlib.decompressobj().decompress(data[start.end() :].lstrip(b"\0\x01"))
+            except zlib.error:
+                try:
+                    text = zlib.decompressobj().decompress(data[start.end() :])
+                except zlib.error:
+                    continue
+            yield from _in_bytes(text, "", f"{inside}{name}, unpacked", depth + 1)
+
+
+def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    connection.text_factory = bytes
+    try:
+        pages, size = (connection.execute(f"PRAGMA {word}").fetchone()[0] for word in _PAGES)
+        with open(path, "rb") as stream:
+            stream.seek(pages * size)
+            yield from _in_text(stream.read(), "", "after the last page, ", 0)
+        tables = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+        for name, schema in tables.fetchall():
+            table = name.decode()
+            yield from _in_text(schema or b"", "", "the schema, ", 0)
+            quoted = table.replace('"', '""')
+            cursor = connection.execute(f'SELECT * FROM "{quoted}"')
+            columns = [str(column[0]) for column in cursor.description]
+            for number, row in enumerate(cursor, 1):
+                for column, value in zip(columns, row, strict=True):
+                    if value is None or (column in NUMBERS and _is_number(value)):
+                        continue
+                    place = f"table {table}, row {number}, column {column}"
+                    yield from ((place, kind) for _, kind in _in_field(value))
+    except sqlite3.DatabaseError:
+        yield from _in_text(path.read_bytes(), "", "", 0)
+    finally:
+        connection.close()
+
+
+_PAGES = ("page_count", "page_size")
+
+
+def _in_field(value: object) -> Iterator[tuple[str, str]]:
+    data = value if isinstance(value, bytes) else str(value).encode()
+    if data[:1] == b"\x78":
+        with suppress(zlib.error):  # text that begins with an x
+            data = zlib.decompress(data)
+    yield from _in_bytes(data)
+
+
+def _volume_faults(content: bytes) -> Iterator[str]:
+    place = 0
+    directory = b""
+    for name, (dtype, shape) in MEMBERS.items():
+        member = f"{name}.npy".encode()
+        fixed = content[place : place + 30]
+        if fixed[:4] != b"PK\x03\x04" or len(fixed) < 30:
+            yield f"byte {place}: expected the member {name}.npy"
+            return
+        version, flags, method, time, day, checksum, packed, size, length, extra = struct.unpack(
+            "<HHHHHIIIHH", fixed[4:]
+        )
+        if content[place + 30 : place + 30 + length] != member:
+            yield f"byte {place + 30}: expected the member {name}.npy"
+            return
+        if (version, flags, method, time, day, extra) != (20, 0, 8, *_NO_TIME, 0):
+            yield f"{name}.npy: its entry has a time stamp, an extra field or another version"
+            return
+        start = place + 30 + length
+        yield from _member_faults(
+            name, content[start : start + packed], dtype, shape, size, checksum
+        )
+        directory += b"PK\x01\x02" + struct.pack("<H", 20) + fixed[4:]
+        directory += struct.pack("<HHHII", 0, 0, 0, 0o600 << 16, place) + member
+        place = start + packed
+    counts = len(MEMBERS), len(MEMBERS), len(directory), place, 0
+    end = directory + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, *counts)
+    if content[place : place + len(end)] != end:
+        yield f"byte {place}: expected the directory of {len(MEMBERS)} members and no comment"
+    elif len(content) != place + len(end):
+        yield f"byte {place + len(end)}: {len(content) - place - len(end)} bytes after the end"
+
+
+def _member_faults(
+    name: str, packed: bytes, dtype: str, shape: tuple[int | None, ...], size: int, checksum: int
+) -> Iterator[str]:
+    unpacker = zlib.decompressobj(-15)
+    blocks = (
+        unpacker.decompress(packed[start : start + STEP]) for start in range(0, len(packed), STEP)
+    )
+    start = next(blocks, b"")
+    header_size = 10 + int.from_bytes(start[8:10], "little")
+    stream = io.BytesIO(start[:header_size])
+    if np.lib.format.read_magic(stream) != (1, 0):
+        yield f"{name}.npy: is not an npy file of version 1.0"
+        return
+    there, fortran, kind = np.lib.format.read_array_header_1_0(stream)
+    fits = len(there) == len(shape) and all(
+        want in (None, have) for want, have in zip(shape, there, strict=True)
+    )
+    if fortran or kind.str != dtype or not fits:
+        yield f"{name}.npy: is {kind.str} of {len(there)} axes; expected {dtype} of {len(shape)}"
+        return
+    if start[:header_size] != _npy_header(there, dtype):
+        yield f"{name}.npy: its header is not the one that NumPy writes"
+    total, crc, low, high = len(start), zlib.crc32(start), 0, 0
+    rest = start[header_size:]
+    while rest or total < size:
+        if dtype == "<i2":
+            values = np.frombuffer(rest, dtype, len(rest) // 2)
+            low, high = (
+                min(low, int(values.min(initial=0))),
+                max(high, int(values.max(initial=0))),
+            )
+        block = next(blocks, b"")
+        if not block:
+            break
+        total += len(block)
+        crc = zlib.crc32(block, crc)
+        rest = rest[len(rest) // 2 * 2 :] + block
+    if total != size or size != header_size + int(np.prod(there)) * kind.itemsize:
+        yield f"{name}.npy: has {total} bytes; expected those of its array"
+    if not unpacker.eof or unpacker.unused_data or any(blocks) or crc != checksum:
+        yield f"{name}.npy: its compressed data is longer, shorter or other than its entry says"
+    if max(-low, high) > NO_TEXT_HU:
+        yield f"{name}.npy: has values beyond {NO_TEXT_HU} HU, among which text could hide"
+
+
+def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    stream = io.BytesIO()
+    facts = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, facts)
+    return stream.getvalue()
+
+
+def _named_in_table(table: Path, columns: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    from .reports import table as read
+
+    header, rows = read(table)
+    kinds = {place: kind for place, name in enumerate(header) if (kind := _kind(name, columns))}
+    for row in rows:
+        for place, kind in kinds.items():
+            yield kind, row[place]
+
+
+def _kind(column: str, columns: Mapping[str, str]) -> str:
+    if column in columns:
+        return columns[column]
+    plain = re.sub(r"[^a-z]", "", column.lower())
+    if plain in ("dob", "birthdate", "patientbirthdate", "dateofbirth", "birthday"):
+        return BIRTH_DATE
+    if plain.endswith(("patientname", "lastname", "firstname", "surname", "familyname")) or (
+        plain in ("name", "patname", "givenname")
+    ):
+        return NAME
+    return ""
+
+
+def _named_in_headers(raw: Path) -> Iterator[tuple[str, str]]:
+    from pydicom import dcmread
+
+    kinds = {
+        "PatientID": MRN,
+        "OtherPatientIDs": MRN,
+        "PatientName": NAME,
+        "OtherPatientNames": NAME,
+        "PatientBirthDate": BIRTH_DATE,
+        "AccessionNumber": ACCESSION,
+    }
+    folders = sorted(path for path in raw.iterdir() if path.is_dir()) if raw.is_dir() else []
+    for folder in folders:
+        first = next(iter(sorted(folder.glob("*.dcm"))), None)
+        if first is None:
+            continue
+        dataset = dcmread(first, stop_before_pixels=True, specific_tags=list(kinds))
+        for keyword, kind in kinds.items():
+            value = dataset.get(keyword) or ""
+            values = value if isinstance(value, (list, tuple)) else [value]
+            for each in values:
+                yield kind, str(each)

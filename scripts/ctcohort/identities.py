@@ -1,0 +1,278 @@
+"""What must not be found: MRNs, names, birth dates and accessions, and how they are spelled.
+
+Values are found as whole tokens: a token is a run of letters and digits, and ``12345`` is not part
+of ``12345.67``. Upper and lower case are one.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from .naming import normal_mrn
+
+MRN, NAME, BIRTH_DATE, ACCESSION, DATE, UID = (
+    "MRN",
+    "patient name",
+    "birth date",
+    "accession",
+    "date",
+    "UID",
+)
+
+SHORTEST_NUMBER = 5
+"""Digits; a shorter number cannot be told from a count."""
+
+SHORTEST_NAME = 3
+"""Bytes in UTF-8 (one ideogram is enough); a shorter part of a name is searched for only beside
+another part of it."""
+
+WINDOW = 1 << 22
+"""Bytes that are searched at once."""
+
+_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_TO_WORDS = bytes(byte if byte in _LETTERS else 0x20 for byte in range(256))
+_TO_OTHER_WORDS = bytes(byte if byte >= 0x80 else 0x20 for byte in range(256))
+"""In binary content any byte can stand beside a word, so that words of ASCII and others are
+separated from each other."""
+
+_BEFORE = rb"(?<![A-Z0-9])(?<![0-9]\.)"
+_AFTER = rb"(?![A-Z0-9])(?!\.[0-9])"
+_BETWEEN = rb"[^A-Z0-9\x80-\xff]{1,3}"
+
+_DATE = re.compile(
+    rb"(?<![0-9A-Z])(?<![0-9]\.)(?:"
+    rb"(?P<y>[0-9]{4})(?P<s>[-./])(?P<m>[0-9]{1,2})(?P=s)(?P<d>[0-9]{1,2})"
+    rb"|(?P<a>[0-9]{1,2})(?P<t>[-./])(?P<b>[0-9]{1,2})(?P=t)(?P<z>[0-9]{4})"
+    rb"|(?P<whole>[0-9]{8}))(?![0-9])(?!\.[0-9])"
+)
+_UID = re.compile(rb"(?<![0-9A-Z.])[0-2](?:\.(?:0|[1-9][0-9]*)){4,}(?![0-9A-Z])")
+
+_ESCAPED = re.compile(rb"\\u([0-9a-fA-F]{4})")
+_PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
+_ENTITY = re.compile(rb"&#?[0-9A-Za-z]{2,8};")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Where in the bytes something was found, and what kind of thing; never the thing itself."""
+
+    start: int
+    end: int
+    kind: str
+
+
+@dataclass(slots=True)
+class Identities:
+    """The values to search for.
+
+    Attributes
+    ----------
+    common : set of str
+        Words in upper case that stand in what is searched without any patient: those the programs
+        can write. A part of a name that is one of them is searched for only beside another part.
+    any_date, any_uid : bool
+        Whether every date and every UID is a hit.
+    too_short, common_names : int
+        How many values are too short (or no date) to be searched for; how many parts of names are
+        searched for only beside another.
+    """
+
+    common: set[str] = field(default_factory=set)
+    any_date: bool = False
+    any_uid: bool = False
+    too_short: int = 0
+    common_names: int = 0
+    _patterns: dict[bytes, dict[bytes, str]] = field(default_factory=dict)
+    _birth_dates: set[str] = field(default_factory=set)
+    _known: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, kind: str, value: str) -> None:
+        """Search for an MRN, a name (as PatientName has it), a birth date or an accession."""
+        value = value.strip(" \0")
+        if not value or (kind, value) in self._known:
+            return
+        self._known.add((kind, value))
+        if kind == NAME:
+            self._add_name(value)
+        elif kind == BIRTH_DATE:
+            days = set(_days(value.encode()))
+            self._birth_dates |= days
+            self.too_short += not days
+        else:
+            self._add_identifier(kind, value)
+
+    def limits(self) -> list[str]:
+        """Lines that say what is not searched for."""
+        lines = []
+        if self.too_short:
+            lines.append(
+                f"{self.too_short} identifiers have fewer than {SHORTEST_NUMBER} characters (or are"
+                " birth dates in no known form) and are not searched for: they cannot be told from"
+                " counts"
+            )
+        if self.common_names:
+            lines.append(
+                f"{self.common_names} parts of names are words that the workflow itself writes, or"
+                f" have fewer than {SHORTEST_NAME} letters; they are searched for only beside"
+                " another part of the same name"
+            )
+        return lines
+
+    def hits(self, data: bytes) -> Iterator[Hit]:
+        """All that is found, as written or in another spelling of the same text."""
+        for start in _windows(data):
+            window = data[start[0] : start[1]]
+            found = set(self._plain(window))
+            for spelled in _spellings(window):
+                if not found:
+                    found.update(Hit(0, len(window), hit.kind) for hit in self._plain(spelled))
+            for hit in sorted(found, key=lambda hit: hit.start):
+                yield Hit(start[0] + hit.start, start[0] + hit.end, hit.kind)
+
+    def _plain(self, window: bytes) -> Iterator[Hit]:
+        upper = window.upper()
+        words = set(upper.translate(_TO_WORDS).split())
+        words |= {word.lstrip(b"0") for word in words if word.startswith(b"0")}
+        if not upper.isascii():
+            words.update(upper.translate(_TO_OTHER_WORDS).split())
+        for anchor in words.intersection(self._patterns):
+            for pattern, kind in self._patterns[anchor].items():
+                for match in re.finditer(_BEFORE + pattern + _AFTER, upper):
+                    yield Hit(match.start(), match.end(), kind)
+        if self._birth_dates or self.any_date:
+            for match in _DATE.finditer(upper):
+                days = set(_days(match[0]))
+                if days & self._birth_dates:
+                    yield Hit(match.start(), match.end(), BIRTH_DATE)
+                elif days and self.any_date:
+                    yield Hit(match.start(), match.end(), DATE)
+        if self.any_uid:
+            for match in _UID.finditer(upper):
+                yield Hit(match.start(), match.end(), UID)
+
+    def _add_identifier(self, kind: str, value: str) -> None:
+        spellings = {value, normal_mrn(value)} if kind == MRN else {value}
+        spellings |= {re.sub(r"[^\w]|_", "", spelling) for spelling in spellings}
+        searchable = False
+        for spelling in spellings:
+            parts = re.findall(r"[^\W_]+", spelling)
+            length = sum(map(len, parts))
+            if length < SHORTEST_NUMBER or not parts:
+                continue
+            searchable = True
+            zeros = b"0*" if kind == MRN and parts[0].isdigit() else b""
+            for coded in _encodings(parts):
+                pattern = zeros + _BETWEEN.join(map(re.escape, coded))
+                anchor = _anchor(coded)
+                anchors = {anchor, anchor.lstrip(b"0")} if zeros else {anchor}
+                for each in anchors - {b""}:
+                    self._patterns.setdefault(each, {})[pattern] = kind
+        self.too_short += not searchable
+
+    def _add_name(self, value: str) -> None:
+        for group in value.split("="):
+            parts = [part for part in re.split(r"[\^\s,]+", group) if re.search(r"[^\W_]", part)]
+            beside = set()
+            for part in parts:
+                words = re.findall(r"[^\W_]+", part)
+                lone = len("".join(words).encode()) >= SHORTEST_NAME
+                if not lone or " ".join(words).upper() in self.common:
+                    beside.add(part)
+                    continue
+                for spelling in (words, ["".join(words)]):
+                    self._add_words([spelling])
+            self.common_names += len(beside)
+            for one, other in combinations(parts, 2):
+                if one in beside or other in beside:
+                    pair = [re.findall(r"[^\W_]+", part) for part in (one, other)]
+                    self._add_words(pair)
+                    self._add_words(pair[::-1])
+
+    def _add_words(self, parts: list[list[str]]) -> None:
+        for coded in _encodings([word for part in parts for word in part]):
+            pattern = _BETWEEN.join(map(re.escape, coded))
+            self._patterns.setdefault(_anchor(coded), {})[pattern] = NAME
+
+
+def words_of(paths: Iterable[Path]) -> set[str]:
+    """All words of text files, in upper case."""
+    found: set[str] = set()
+    for path in paths:
+        text = path.read_text(encoding="utf-8", errors="ignore").upper()
+        found.update(re.findall(r"[^\W\d_]+", text))
+    return found
+
+
+def redacted(text: str, identities: Identities) -> str:
+    """`text` with stars for what is found in it: for places that are named in a message."""
+    coded = bytearray(text.encode("utf-8", "surrogateescape"))
+    for hit in identities.hits(bytes(coded)):
+        coded[hit.start : hit.end] = b"*" * (hit.end - hit.start)
+    return coded.decode("utf-8", "replace")
+
+
+def _windows(data: bytes) -> Iterator[tuple[int, int]]:
+    """Pieces that end at a line's end where there is one; others overlap by a little."""
+    start = 0
+    while start < len(data):
+        end = min(len(data), start + WINDOW)
+        line = data.find(b"\n", end, end + (1 << 16)) if end < len(data) else -1
+        if line >= 0:
+            end = line + 1
+        yield start, end
+        start = end if line >= 0 or end == len(data) else end - 512
+
+
+def _spellings(window: bytes) -> Iterator[bytes]:
+    """The same text without JSON's, URLs' and HTML's escapes, where it has any."""
+    if _ESCAPED.search(window):
+        yield _ESCAPED.sub(lambda m: chr(int(m[1], 16)).encode("utf-8", "replace"), window)
+    if _PERCENT.search(window):
+        yield unquote_to_bytes(window)
+    if _ENTITY.search(window):
+        yield html.unescape(window.decode("utf-8", "replace")).encode("utf-8", "replace")
+
+
+def _encodings(parts: list[str]) -> Iterator[list[bytes]]:
+    """The words as bytes in the encodings and cases that occur, ASCII in upper case."""
+    seen = set()
+    for encoding in ("utf-8", "latin-1"):
+        for case in (str, str.lower, str.upper, str.title):
+            try:
+                coded = tuple(case(part).encode(encoding).upper() for part in parts)
+            except UnicodeEncodeError:
+                continue
+            if coded not in seen:
+                seen.add(coded)
+                yield list(coded)
+
+
+def _anchor(coded: list[bytes]) -> bytes:
+    """The longest word of what is searched for that `Identities` meets as a word."""
+    parts = [part for word in coded for part in re.findall(rb"[A-Z0-9]+|[\x80-\xff]+", word)]
+    longest: bytes = max(parts, key=len)
+    return longest
+
+
+def _days(text: bytes) -> Iterator[str]:
+    """The days, as YYYYMMDD, that a date can mean; none if it is no date."""
+    match = _DATE.fullmatch(text)
+    if not match:
+        return
+    if match["whole"]:
+        whole = match["whole"].decode()
+        candidates = [(whole[:4], whole[4:6], whole[6:])]
+    elif match["y"]:
+        candidates = [(match["y"].decode(), match["m"].decode(), match["d"].decode())]
+    else:
+        one, other, year = (match[group].decode() for group in ("a", "b", "z"))
+        candidates = [(year, one, other), (year, other, one)]
+    for year, month, day in candidates:
+        if 1850 <= int(year) <= 2150 and 1 <= int(month) <= 12 and 1 <= int(day) <= 31:
+            yield f"{year}{int(month):02d}{int(day):02d}"

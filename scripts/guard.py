@@ -1,0 +1,46 @@
+"""Search a working directory for MRNs, names and birth dates where none may be."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ctcohort import guard
+from ctcohort.faults import run
+from ctcohort.release import FOLDER
+
+SHOWN = 50
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reports", type=Path, required=True)
+    parser.add_argument("--columns", required=True, help="canonical JSON of the config's columns")
+    parser.add_argument("--leave", required=True, help="JSON: what else may hold identifiers")
+    parser.add_argument("--words", type=Path, nargs="*", default=[], help="folders of programs")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    columns = json.loads(options.columns)
+    leave = [Path(path) for path in json.loads(options.leave) if path]
+    leave += [options.reports, Path("cohort.csv"), Path("raw"), FOLDER]
+    identities = guard.identities_here(
+        options.reports, columns, set(), programs=options.words, accessions=False
+    )
+    findings = guard.search(Path(), identities, leave=leave, threads=options.threads)
+    if FOLDER.is_dir():
+        strict = guard.identities_here(
+            options.reports, columns, set(), programs=options.words, accessions=True
+        )
+        strict.any_date = strict.any_uid = True
+        released = guard.search(FOLDER, strict, threads=options.threads)
+        findings += [finding.below(FOLDER) for finding in released]
+    for line in identities.limits():
+        print(f"warning: {line}")
+    print("".join(f"{finding}\n" for finding in findings[:SHOWN]), end="")
+    if findings:
+        sys.exit(f"error: {len(findings)} places hold what they may not")
+    print("nothing was found")
+
+
+if __name__ == "__main__":
+    run(main)

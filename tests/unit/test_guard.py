@@ -1,0 +1,334 @@
+"""The guard finds an identifier in each kind of file, and raises no alarm on a clean one."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import sqlite3
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ctcohort import guard, npz
+from ctcohort.files import write_table
+from ctcohort.guard import check_volume, search
+from ctcohort.identities import BIRTH_DATE, MRN, NAME, Identities
+
+PLANTED = {MRN: "MRN7712831", NAME: "Quasimodo", BIRTH_DATE: "1951-07-23"}
+
+
+@pytest.fixture
+def identities() -> Identities:
+    wanted = Identities()
+    wanted.add(MRN, "MRN7712831")
+    wanted.add(NAME, "Quasimodo^Esmeralda")
+    wanted.add(BIRTH_DATE, "19510723")
+    return wanted
+
+
+def volume() -> dict[str, np.ndarray]:
+    return {
+        "ct": np.arange(-1000, 1000, dtype=np.int16).reshape(20, 10, 10),
+        "spacing": np.full(3, 0.8),
+        "origin": np.zeros(3),
+        "direction": np.eye(3),
+    }
+
+
+def packed(text: str) -> bytes:
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def _log(path: Path, text: str) -> None:
+    (path / "logs").mkdir()
+    (path / "logs" / "a.log").write_text(f"200 files\nerror: {text} is wrong\n")
+
+
+def _csv(path: Path, text: str) -> None:
+    write_table(path / "series.csv", ("accession", "note"), [{"accession": "A1", "note": text}])
+
+
+def _json(path: Path, text: str) -> None:
+    (path / "A1.json").write_text(json.dumps({"facts": [{"patient": text}]}))
+
+
+def _json_key(path: Path, text: str) -> None:
+    (path / "A1.json").write_text(json.dumps({text: 1}))
+
+
+def _answers(path: Path, text: str) -> None:
+    (path / "A1.json.gz").write_bytes(packed(json.dumps({"series": [{"patient": text}]})))
+
+
+def _after_gzip(path: Path, text: str) -> None:
+    (path / "A1.json.gz").write_bytes(packed("{}") + text.encode())
+
+
+def _gzip_name(path: Path, text: str) -> None:
+    stream = io.BytesIO()
+    with gzip.GzipFile(text, "wb", fileobj=stream) as file:
+        file.write(b"{}")
+    (path / "A1.json.gz").write_bytes(stream.getvalue())
+
+
+def _sqlite(path: Path, text: str, value: Callable[[str], object] = str) -> None:
+    with sqlite3.connect(path / "folder.sqlite") as base:
+        base.execute("CREATE TABLE files (name TEXT PRIMARY KEY, header BLOB) WITHOUT ROWID")
+        base.execute("INSERT INTO files VALUES ('a', ?)", (value(text),))
+    base.close()
+
+
+def _sqlite_blob(path: Path, text: str) -> None:
+    _sqlite(path, text, lambda text: zlib.compress(json.dumps({"patient": text}).encode()))
+
+
+def _after_sqlite(path: Path, text: str) -> None:
+    _sqlite(path, "nothing")
+    with open(path / "folder.sqlite", "ab") as stream:
+        stream.write(text.encode())
+
+
+def _npz_member(path: Path, text: str) -> None:
+    npz.write(path / "A1.npz", volume())
+    with zipfile.ZipFile(path / "A1.npz", "a") as archive:
+        archive.writestr("note.txt", text)
+
+
+def _npz_trailing(path: Path, text: str) -> None:
+    npz.write(path / "A1.npz", volume())
+    with open(path / "A1.npz", "ab") as stream:
+        stream.write(text.encode())
+
+
+def _npz_comment(path: Path, text: str) -> None:
+    npz.write(path / "A1.npz", volume())
+    with zipfile.ZipFile(path / "A1.npz", "a") as archive:
+        archive.comment = text.encode()
+
+
+def _npz_leading(path: Path, text: str) -> None:
+    npz.write(path / "A1.npz", volume())
+    (path / "A1.npz").write_bytes(text.encode() + b" " + (path / "A1.npz").read_bytes())
+
+
+def _picture() -> Image.Image:
+    return Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+
+
+def _png(path: Path, text: str, *, compress: bool = False, international: bool = False) -> None:
+    info = PngInfo()
+    if international:
+        info.add_itxt("Comment", text, zip=compress)
+    else:
+        info.add_text("Comment", text, zip=compress)
+    _picture().save(path / "A1.png", pnginfo=info)
+
+
+def _png_packed(path: Path, text: str) -> None:
+    _png(path, text, compress=True)
+
+
+def _png_international(path: Path, text: str) -> None:
+    _png(path, text, compress=True, international=True)
+
+
+def _after_png(path: Path, text: str) -> None:
+    _picture().save(path / "A1.png")
+    with open(path / "A1.png", "ab") as stream:
+        stream.write(text.encode())
+
+
+def _webp(path: Path, text: str) -> None:
+    _picture().save(path / "A1.webp", xmp=f"<x>{text}</x>".encode())
+
+
+def _html(path: Path, text: str) -> None:
+    (path / "report.html").write_text(f"<p title='&lt;{text}&gt;'>x</p>")
+
+
+def _html_packed(path: Path, text: str) -> None:
+    rows = json.dumps([{"accession": f"A{n}", "who": text} for n in range(50)])
+    data = base64.b64encode(packed(rows)).decode()
+    (path / "report.html").write_text(f"<script>const data = '{data}'</script>")
+
+
+def _html_picture(path: Path, text: str) -> None:
+    _webp(path, text)
+    data = base64.b64encode((path / "A1.webp").read_bytes()).decode()
+    (path / "A1.webp").unlink()
+    (path / "report.html").write_text(f"<img src='data:image/webp;base64,{data}'>")
+
+
+def _name(path: Path, text: str) -> None:
+    (path / "raw").mkdir()
+    (path / "raw" / f"{text}.dcm").touch()
+
+
+def _folder_name(path: Path, text: str) -> None:
+    (path / text).mkdir()
+    (path / text / "a.dcm").touch()
+
+
+def _metadata(path: Path, text: str) -> None:
+    folder = path / ".snakemake" / "metadata"
+    folder.mkdir(parents=True)
+    (folder / "YQ==").write_text(json.dumps({"shellcmd": f"python3 x.py --mrn {text}"}))
+
+
+def _metadata_name(path: Path, text: str) -> None:
+    folder = path / ".snakemake" / "metadata"
+    folder.mkdir(parents=True)
+    (folder / base64.urlsafe_b64encode(f"qc/{text}.png".encode()).decode()).write_text("{}")
+
+
+def _unknown(path: Path, text: str) -> None:
+    (path / "core").write_bytes(bytes(range(256)) + b" " + text.encode() + b"\0")
+
+
+PLACES = {
+    "log": (_log, "logs/a.log: byte"),
+    "csv": (_csv, "series.csv: row 2, column note"),
+    "json": (_json, "A1.json: facts[0].patient"),
+    "json key": (_json_key, "A1.json: a key of the top"),
+    "json.gz answers": (_answers, "A1.json.gz: unpacked, series[0].patient"),
+    "after a gzip stream": (_after_gzip, "A1.json.gz: after the gzip stream"),
+    "gzip header": (_gzip_name, "A1.json.gz: gzip header"),
+    "sqlite": (_sqlite, "folder.sqlite: table files, row 1, column header"),
+    "packed in sqlite": (_sqlite_blob, "folder.sqlite: table files, row 1, column header"),
+    "after sqlite": (_after_sqlite, "folder.sqlite: after the last page"),
+    "npz member": (_npz_member, "A1.npz: member 5"),
+    "trailing bytes of npz": (_npz_trailing, "A1.npz: between the members"),
+    "npz comment": (_npz_comment, "A1.npz: between the members"),
+    "leading bytes of npz": (_npz_leading, "A1.npz: byte 0"),
+    "PNG text": (_png, "A1.png: chunk tEXt"),
+    "PNG compressed text": (_png_packed, "A1.png: chunk zTXt, unpacked"),
+    "PNG international text": (_png_international, "A1.png: chunk iTXt, unpacked"),
+    "after PNG": (_after_png, "A1.png: after the image"),
+    "WebP": (_webp, "A1.webp: chunk XMP"),
+    "HTML": (_html, "report.html: byte"),
+    "packed in HTML": (_html_packed, "report.html: base64 at byte"),
+    "a picture in HTML": (_html_picture, "report.html: base64 at byte"),
+    "file name": (_name, "raw/**"),
+    "folder name": (_folder_name, "**"),
+    ".snakemake metadata": (_metadata, ".snakemake/metadata/YQ==: shellcmd"),
+    ".snakemake metadata name": (_metadata_name, ".snakemake/metadata/"),
+    "unknown binary": (_unknown, "core: byte 257"),
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_planted_is_found(
+    place: str, kind: str, tmp_path: Path, identities: Identities
+) -> None:
+    plant, where = PLACES[place]
+    plant(tmp_path, PLANTED[kind])
+    findings = [finding for finding in search(tmp_path, identities) if finding.kind != "structure"]
+    assert findings
+    for finding in findings:
+        assert finding.kind == kind
+        assert str(finding).startswith(where)
+        assert PLANTED[kind].lower() not in str(finding).lower()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_same_file_without_it_is_clean(
+    place: str, tmp_path: Path, identities: Identities
+) -> None:
+    PLACES[place][0](tmp_path, "Nobody")
+    findings = search(tmp_path, identities)
+    assert all(finding.kind == "structure" for finding in findings)
+    assert bool(findings) == ("npz" in place)
+
+
+def test_numbers_that_are_counts_are_not_taken_for_an_mrn(tmp_path: Path) -> None:
+    identities = Identities()
+    identities.add(MRN, "526338")
+    counts = {"instances": [{"bytes": 526338}], "facts": {"acquisition_time": {"all": "526338.25"}}}
+    (tmp_path / "A1.json").write_text(json.dumps(counts))
+    write_table(
+        tmp_path / "manifest.csv",
+        ("accession", "npz_bytes", "shape"),
+        [{"accession": "A1", "npz_bytes": 526338, "shape": 0.526338}],
+    )
+    assert search(tmp_path, identities) == []
+    (tmp_path / "B1.json").write_text(json.dumps({"bytes": "patient 526338", "id": 526338}))
+    assert {f.place for f in search(tmp_path, identities)} == {"bytes", "id"}
+
+
+def test_several_processes_find_the_same(tmp_path: Path, identities: Identities) -> None:
+    for number in range(200):
+        (tmp_path / f"{number:03d}.log").write_text("MRN7712831" if number % 50 == 7 else "fine")
+    one, three = (search(tmp_path, identities, threads=threads) for threads in (1, 3))
+    assert [finding.file for finding in one] == ["007.log", "057.log", "107.log", "157.log"]
+    assert one == three
+
+
+def test_what_may_hold_identifiers_is_left(tmp_path: Path, identities: Identities) -> None:
+    (tmp_path / "raw" / "A1").mkdir(parents=True)
+    (tmp_path / "raw" / "A1" / "x.dcm").write_text("Quasimodo")
+    (tmp_path / "reports.csv").write_text("MRN7712831")
+    leave = [tmp_path / "raw", tmp_path / "reports.csv"]
+    assert search(tmp_path, identities, leave=leave) == []
+    assert len(search(tmp_path, identities)) == 2
+
+
+def test_a_volume_is_its_arrays_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "A1.npz"
+    npz.write(path, volume())
+    assert check_volume(path)[0] == []
+    content = path.read_bytes()
+
+    def wrong(change: Callable[[bytearray], object]) -> list[str]:
+        data = bytearray(content)
+        change(data)
+        path.write_bytes(data)
+        return check_volume(path)[0]
+
+    assert "after the end" in wrong(lambda data: data.extend(b"\0"))[0]
+    assert "expected the member ct.npy" in wrong(lambda data: data.insert(0, 0))[0]
+    stamp = wrong(lambda data: data.__setitem__(slice(10, 14), struct.pack("<HH", 1, 0x5A3C)))
+    assert "time stamp" in stamp[0]
+    end = content.rfind(b"PK\x05\x06")
+    assert wrong(lambda data: data.__setitem__(end - 20, 0xFF))
+    assert wrong(lambda data: data.__setitem__(40, data[40] ^ 0x55))
+    for cut in range(1, len(content), 97):
+        assert wrong(lambda data, cut=cut: data.__delitem__(slice(cut, None)))
+
+
+def test_the_arrays_of_a_volume_are_the_right_ones(tmp_path: Path) -> None:
+    def faults(**changes: np.ndarray) -> list[str]:
+        npz.write(tmp_path / "A1.npz", {**volume(), **changes})
+        return check_volume(tmp_path / "A1.npz")[0]
+
+    assert faults() == []
+    assert "ct.npy: is <f4 of 3 axes; expected <i2" in faults(ct=np.zeros((2, 2, 2), "f4"))[0]
+    assert "ct.npy: is <i2 of 2 axes" in faults(ct=np.zeros((2, 2), "i2"))[0]
+    assert "spacing.npy" in faults(spacing=np.zeros(4))[0]
+    assert "directory" in faults(more=np.zeros(3))[0]
+    text = np.frombuffer(b"MRN7712831" * 8, "<i2").reshape(2, 4, 5)
+    assert "text could hide" in faults(ct=text)[0]
+    npz.write(tmp_path / "A1.npz", dict(reversed(volume().items())))
+    assert "expected the member ct.npy" in check_volume(tmp_path / "A1.npz")[0][0]
+
+
+def test_what_numpy_packs_itself_is_no_volume_of_ours(tmp_path: Path) -> None:
+    """Its entries have other versions and permissions: every byte must be ours."""
+    np.savez_compressed(tmp_path / "A1.npz", **volume())
+    assert check_volume(tmp_path / "A1.npz")[0]
+
+
+def test_a_large_volume_is_read_in_pieces(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(-1000, 1000, (64, 128, 129)).astype(np.int16)
+    npz.write(tmp_path / "A1.npz", {**volume(), "ct": noise})
+    assert (tmp_path / "A1.npz").stat().st_size > 2 * guard.STEP
+    assert check_volume(tmp_path / "A1.npz")[0] == []
