@@ -5,7 +5,7 @@ DIR ?= .
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: help env slurm merge demo test lint status page explain verify prune purge check-archive key lock
+.PHONY: help env slurm merge demo test lint status page explain verify prune purge guard check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make verify DIR=... [RAW=yes]   prove a data set against its manifest"
 	@echo "make prune DIR=... [DELETE=yes]   what is no longer in the cohort"
 	@echo "make purge ACCESSION=... (or MRN=...) DIR=... [DELETE=yes]   withdrawn consent"
+	@echo "make guard DIR=...    search a working directory for identifiers where none may be"
 	@echo "make check-archive ACCESSION=... DIR=...   try the archive of a working directory's config"
 	@echo "make key KEY=...      make the private key that names patients"
 	@echo "make lint             what CI checks besides the tests"
@@ -80,6 +81,9 @@ verify: env
 # ACCESSION, MRN and DELETE reach these by the environment
 prune purge: env
 	@$(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- $@
+
+guard: env
+	@$(BIN)/snakemake --directory $(DIR) --cores $(CORES) --quiet all -- guard
 
 check-archive: env
 	@ACCESSION='$(ACCESSION)' $(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- check_archive

@@ -21,6 +21,7 @@ include: "rules/dataset.smk"
 include: "rules/pictures.smk"
 include: "rules/page.smk"
 include: "rules/removal.smk"
+include: "rules/release.smk"
 
 
 rule all:

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 
+import snakemake
 import yaml
 from snakemake.exceptions import WorkflowError
 
@@ -103,6 +104,10 @@ def selected_pictures(_wildcards):
 
 def selected_scrolls(_wildcards):
     return [f"qc/scrolls/{name}.webp" for name in selected_names()]
+
+
+def selected_niftis(_wildcards):
+    return [f"nifti/{name}.nii.gz" for name in selected_names()]
 
 
 def chosen(wildcards):

@@ -24,6 +24,7 @@ Each module imports only modules that stand above it in this list:
 `hounsfield`   stored values -> Hounsfield units, padding
 `resampling`   B-spline and linear resampling of volumes
 `certificate`  what is measured on every scan before clipping
+`faces`        whether a face may be in the field of view
 `npz`          deterministic writing of the volume
 `volumes`      raw directory -> volume and record
 `splits`       train, validation and test by patient
@@ -35,6 +36,12 @@ Each module imports only modules that stand above it in this list:
 `explanation`  the whole story of one accession
 `pictures`     the picture of one scan
 `page`         the data set on one page: report.html
+`identities`   what must not be found, and how it is spelled
+`guard`        no identifier where none may be
+`keytable`     under which name each accession is released
+`datacard`     the release's own README
+`release`      the volumes without identity
+`nifti`        a volume as NIfTI
 `phantoms`     synthetic CT whose truth is known, for the demo and the tests
 ============== =====================================================================
 

@@ -50,6 +50,7 @@ TABLES = (
     "manifest.csv",
     "status.csv",
     "exclusions.proposed.csv",
+    "release.left_out.csv",
 )
 """What the workflow writes with a line per accession; the user's own tables are the user's."""
 

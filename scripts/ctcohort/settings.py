@@ -62,6 +62,17 @@ class VolumeRules:
     interpolator: str = "bspline"
 
 
+@dataclass(frozen=True)
+class ReleaseRules:
+    """`release`: which of the included scans are released, and what the data card says."""
+
+    key_table: str | None = None
+    min_age: float | None = None
+    faces: str = "exclude"
+    reviewed_only: bool = False
+    licence: str | None = None
+
+
 def canonical(section: Mapping[str, Any]) -> str:
     """One string for a part of the config, equal for equal meanings."""
     return json.dumps(_normal(dict(section)), sort_keys=True, separators=(",", ":"))

@@ -69,3 +69,14 @@ FLAGS = {
     "tilt_corrected": "resampled out of a tilted gantry's sheared slices",
     "spacing_irregular": "slices are not evenly spaced; see z_error_mm",
 }
+
+RELEASE_REASONS = {
+    "reviewed_bad": "a person found it bad",
+    "burned_in_unknown": "its record is older than the question, and its DICOM files are gone",
+    "burned_in_annotation": "BurnedInAnnotation is YES in one of its headers: text in the pixels",
+    "face_possible": "a face may be in the field of view, and release.faces is exclude",
+    "age_unknown": "no age in its headers, and release.min_age is set",
+    "under_min_age": "younger than release.min_age",
+    "not_reviewed": "nobody has looked at it, and release.reviewed_only is true",
+}
+"""Why an included scan is not in the release; the first that holds counts."""

@@ -14,6 +14,7 @@ SECTIONS = {
     "Of an accession": vocabulary.ACCESSION_REASONS,
     "Of a failed job": vocabulary.JOB_REASONS,
     "Flags": vocabulary.FLAGS,
+    "Of a release": vocabulary.RELEASE_REASONS,
 }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import sqlite3
 import stat
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 from pydicom import dcmread
 
 from ..faults import Fault, InputError
+from ..files import copy
 from ..headers import KEYWORDS, Header, header_of, pack, unpack
 from ..instances import is_uid
 from . import FoundSeries, Query
@@ -268,12 +268,4 @@ def _copy(source: Path, target: Path, *, link: bool) -> None:
             return
         except OSError:
             pass  # another file system, or links not allowed
-    with open(source, "rb") as original, open(target, "wb") as copy:
-        try:
-            while os.copy_file_range(original.fileno(), copy.fileno(), 2**30):
-                pass
-        except OSError as error:
-            if copy.tell() or error.errno == errno.ENOSPC:
-                raise
-            original.seek(0)
-            shutil.copyfileobj(original, copy, 2**20)
+    copy(source, target)

@@ -1,0 +1,70 @@
+MAY_IDENTIFY = [
+    config["exclusions"],
+    config["merged_mrns"],
+    config["archive"]["folder"]["path"] if config["archive"]["kind"] == "folder" else None,
+    config["archive"]["dicomweb"]["credentials"],
+    config["privacy"]["key_file"],
+    config["release"]["key_table"],
+]
+"""What may hold identifiers beside the report table, cohort.csv and raw/."""
+
+
+# Commands, not files: they look at what is there whenever they are asked for, and change only what
+# has to change.
+
+
+rule release:
+    input:
+        manifest="manifest.csv",
+        reviews=existing(config["reviews"]),
+    log:
+        "logs/release.log",
+    conda:
+        "../envs/archive.yaml"
+    threads: 8
+    params:
+        rules=canonical(config["release"]),
+        columns=COLUMNS,
+        key=config["privacy"]["key_file"] or "",
+        reports=config["reports"],
+        reviews=config["reviews"],
+    shell:
+        'python3 "$CT_COHORT"/release.py --rules {params.rules:q} --key-file={params.key:q} '
+        "--reports {params.reports:q} --columns {params.columns:q} --reviews {params.reviews:q} "
+        "--threads {threads} 2>&1 | tee {log:q}"
+
+
+rule guard:
+    log:
+        "logs/guard.log",
+    conda:
+        "../envs/archive.yaml"
+    threads: 8
+    params:
+        columns=COLUMNS,
+        reports=config["reports"],
+        leave=json.dumps(MAY_IDENTIFY),
+        words=str(Path(snakemake.__file__).parent),
+    shell:
+        'python3 "$CT_COHORT"/guard.py --reports {params.reports:q} --columns {params.columns:q} '
+        "--leave {params.leave:q} --words {params.words:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule nifti:
+    input:
+        selected_niftis,
+
+
+rule export_nifti:
+    input:
+        volume="processed/{acc}.npz",
+    output:
+        nifti="nifti/{acc}.nii.gz",
+    log:
+        "logs/export_nifti/{acc}.log",
+    conda:
+        "../envs/volume.yaml"
+    resources:
+        mem_mb=volume_memory,
+    shell:
+        'python3 "$CT_COHORT"/export_nifti.py {input.volume:q} {output.nifti:q} > {log:q} 2>&1'

@@ -1,0 +1,42 @@
+"""manifest.csv -> release/: the included volumes without identity, guarded before they appear."""
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+from ctcohort import guard, release
+from ctcohort.faults import InputError, run
+from ctcohort.files import STORE
+from ctcohort.reviews import read_reviews
+from ctcohort.settings import ReleaseRules, parse, private_key
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rules", required=True, help="canonical JSON of the config's release")
+    parser.add_argument("--key-file", default="", help="the config's privacy.key_file")
+    parser.add_argument("--reports", type=Path, required=True)
+    parser.add_argument("--columns", required=True, help="canonical JSON of the config's columns")
+    parser.add_argument("--reviews", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    key = private_key(options.key_file, STORE / "key.fingerprint")
+    if key is None:
+        raise InputError(
+            "privacy.key_file: is not set; the names of a release are keyed: run `make key` once"
+        )
+    told = release.make(
+        parse(options.rules, ReleaseRules),
+        key=key,
+        reviews=read_reviews(options.reviews),
+        identities=partial(
+            guard.identities_here, options.reports, json.loads(options.columns), accessions=True
+        ),
+        threads=options.threads,
+    )
+    print("\n".join(told))
+
+
+if __name__ == "__main__":
+    run(main)
