@@ -8,7 +8,7 @@ rule prune:
     log:
         "logs/prune.log",
     conda:
-        "../envs/select.yaml"
+        "../envs/archive.yaml"
     shell:
         'python3 "$CT_COHORT"/prune.py 2>&1 | tee {log:q}'
 
@@ -17,7 +17,7 @@ rule purge:
     log:
         "logs/purge.log",
     conda:
-        "../envs/select.yaml"
+        "../envs/archive.yaml"
     params:
         exclusions=config["exclusions"] or "",
         merged_mrns=config["merged_mrns"] or "",

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ctcohort.splits import split_of
+
 from .conftest import (
     ABDOMEN,
     CHEST,
@@ -22,6 +24,7 @@ from .conftest import (
     ONE,
     OTHER,
     OTHER_CHEST,
+    PATIENTS,
     ROOT,
     THIN,
     TWO,
@@ -247,6 +250,22 @@ def test_exclusions_change_the_tables_alone(site: Site) -> None:
     assert_settled(site)
     site.write("exclusions.csv", "accession,reason\n")
     assert site.run().jobs == LISTED  # the volume is still there
+    assert_settled(site)
+
+
+def test_merged_mrns_put_scans_of_one_patient_into_one_set(site: Site) -> None:
+    one, two = (PATIENTS[accession].patient_id for accession in (ONE, TWO))
+    shares = {"train": 0.7, "val": 0.1, "test": 0.2}
+    apart = (n for n in range(100) if split_of(one, shares, n) != split_of(two, shares, n))
+    site.configure({"splits.seed": next(apart)})
+    site.run()
+    sets = {row["accession"]: row["split"] for row in site.rows("splits.csv")}
+    assert sets[ONE] != sets[TWO]
+    site.write("merged.csv", f"mrn,merged_into\n{one},{two}\n")
+    site.configure({"merged_mrns": "merged.csv"})
+    assert site.run().jobs == TABLES
+    merged = {row["accession"]: row["split"] for row in site.rows("splits.csv")}
+    assert merged[ONE] == merged[TWO] == sets[TWO]
     assert_settled(site)
 
 
