@@ -2,7 +2,13 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
+
+if __name__ == "__main__":
+    # pydicom imports every decoder that it finds: most of the memory and of the start-up of a
+    # process that decodes nothing
+    sys.modules.update(dict.fromkeys(("numpy", "gdcm", "pylibjpeg", "PIL")))
 
 from ctcohort import answers
 from ctcohort.archives import Changed, open_archive

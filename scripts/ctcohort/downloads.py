@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,32 @@ def _fetch(
 ) -> dict[str, Any]:
     partial.mkdir(parents=True, exist_ok=True)
     wanted = {f"{header.sop_instance_uid}.dcm": header for header in headers}
-    for path in partial.iterdir():
-        if path.name not in wanted and not path.name.startswith("."):
-            path.unlink()
-    missing = [wanted[name] for name in sorted(wanted) if not _is_whole(partial / name)]
-    archive.fetch(missing, partial)
-    files = [_file(partial / name, header) for name, header in sorted(wanted.items())]
+    # files are checked and hashed while others are still under way
+    with ThreadPoolExecutor(1) as checker:
+        checks: dict[str, Future[dict[str, Any]]] = {}
+
+        def check(path: Path) -> None:
+            checks[path.name] = checker.submit(_file, path, wanted[path.name])
+
+        for path in partial.iterdir():
+            if path.name in wanted:
+                check(path)
+            elif not path.name.startswith("."):
+                path.unlink()
+        for name, result in list(checks.items()):
+            if isinstance(result.exception(), (Fault, OSError)):
+                del checks[name]
+                (partial / name).unlink(missing_ok=True)
+        missing = [wanted[name] for name in sorted(wanted) if name not in checks]
+        archive.fetch(missing, partial, check)
+    for name, header in wanted.items():
+        if name not in checks:
+            raise Fault(
+                "transfer_incomplete",
+                f"instance {header.sop_instance_uid} did not arrive; run again to fetch the rest",
+                transient=True,
+            )
+    files = [checks[name].result() for name in sorted(wanted)]
     content = {
         "series_uid": headers[0].series_uid,
         "transfer_syntaxes": sorted({file["transfer_syntax"] for file in files}),
@@ -90,22 +111,8 @@ def _complete(headers: Sequence[Header], target: Path, received: Path) -> dict[s
     return content if same and there == {header.sop_instance_uid for header in headers} else None
 
 
-def _is_whole(path: Path) -> bool:
-    try:
-        check_whole(path)
-    except (Fault, OSError):
-        path.unlink(missing_ok=True)
-        return False
-    return True
-
-
 def _file(path: Path, header: Header) -> dict[str, Any]:
-    if not path.exists():
-        raise Fault(
-            "transfer_incomplete",
-            f"instance {header.sop_instance_uid} did not arrive; run again to fetch the rest",
-            transient=True,
-        )
+    """What `received` says of a file; raises unless it is whole and what its name says."""
     dataset = check_whole(path)
     uid = str(dataset.SOPInstanceUID).strip()
     if (uid, str(dataset.SeriesInstanceUID)) != (header.sop_instance_uid, header.series_uid):

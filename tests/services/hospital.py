@@ -18,6 +18,7 @@ from pydicom.uid import RLELossless
 from ctcohort import phantoms
 from ctcohort.files import read_table, write_lines, write_table
 from ctcohort.headers import Header, header_of
+from ctcohort.manifest import COHORT
 from ctcohort.naming import name_of
 from ctcohort.phantoms import Identity, Phantom, SliceStack
 from ctcohort.settings import canonical, canonical_verdict
@@ -105,10 +106,10 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_lines(self.folder / "accessions.txt", accessions)
         rows = [
-            {"accession": accession, "mrn": f"{number}", "study_uid": "", "problem": ""}
+            {"accession": accession, "mrn": f"{number}", "patient_mrn": f"{number}"}
             for number, accession in enumerate(accessions)
         ]
-        write_table(self.folder / "cohort.csv", list(rows[0]), rows)
+        write_table(self.folder / "cohort.csv", COHORT, rows)
 
     def index(self) -> subprocess.CompletedProcess[str]:
         return self._command(

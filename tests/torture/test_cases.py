@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ctcohort.archives import Arrived, nobody
 from ctcohort.archives.folder import FolderArchive
 from ctcohort.faults import Fault
 from ctcohort.headers import Header
@@ -69,8 +70,8 @@ def test_every_word_is_in_the_vocabulary() -> None:
 class _StopsEarly(FolderArchive):
     """An archive whose connection ends before the last two instances."""
 
-    def fetch(self, instances: Sequence[Header], into: Path) -> None:
-        super().fetch(instances[:-2], into)
+    def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
+        super().fetch(instances[:-2], into, arrived)
 
 
 def test_end_slices_that_the_archive_counts_must_arrive(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from ctcohort import phantoms
-from ctcohort.archives import Query
+from ctcohort.archives import Arrived, Query
 from ctcohort.archives.folder import FolderArchive
 from ctcohort.downloads import fetch_series
 from ctcohort.faults import Fault
@@ -42,9 +42,9 @@ class Recording:
         self.limit: int | None = None
         self.after: Callable[[Path], None] = _nothing
 
-    def fetch(self, instances: Sequence[Header], into: Path) -> None:
+    def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived) -> None:
         self.asked.append([header.sop_instance_uid for header in instances])
-        self.archive.fetch(instances[: self.limit], into)
+        self.archive.fetch(instances[: self.limit], into, arrived)
         self.after(into)
 
 
@@ -191,10 +191,10 @@ def test_a_download_that_is_overtaken_ends_well(scene: Scene) -> None:
 def test_a_download_that_is_overtaken_before_its_first_file_ends_well(scene: Scene) -> None:
     fetch = scene.archive.archive.fetch
 
-    def overtaken(instances: Sequence[Header], into: Path) -> None:
+    def overtaken(instances: Sequence[Header], into: Path, arrived: Arrived) -> None:
         scene.archive.archive.fetch = fetch  # type: ignore[method-assign]
         scene.fetch()
-        fetch(instances, into)
+        fetch(instances, into, arrived)
 
     scene.archive.archive.fetch = overtaken  # type: ignore[method-assign]
     scene.fetch()

@@ -7,7 +7,7 @@ Choosing, judging and checking that everything arrived are not its business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,14 @@ class Changed(Fault):
         )
 
 
+Arrived = Callable[[Path], object]
+"""Told of each file when it has its final name, from whatever thread."""
+
+
+def nobody(_path: Path) -> None:
+    """`Arrived` where nobody waits for single files."""
+
+
 class Archive(Protocol):
     """The protocol. Every method may raise `faults.Fault` with an archive reason."""
 
@@ -81,11 +89,11 @@ class Archive(Protocol):
     def headers(self, series: FoundSeries) -> list[Header]:
         """Headers of all instances of a series, one per SOPInstanceUID, in any order."""
 
-    def fetch(self, instances: Sequence[Header], into: Path) -> None:
+    def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
         """Write each instance, original bytes, as ``<SOPInstanceUID>.dcm`` into a folder.
 
-        A file has its final name only when it is written whole. May stop early: the caller
-        compares what is there with what it asked for.
+        A file has its final name only when it is written whole; then `arrived` is told. May stop
+        early: the caller compares what has arrived with what it asked for.
         """
 
 

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from urllib.parse import quote
 
 import requests
 import urllib3
-from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from requests.adapters import HTTPAdapter
 
 from ..faults import Fault, InputError
 from ..headers import CT_IMAGE, KEYWORDS, Header, header_of, patient_mark
-from . import Changed, FoundSeries, Query
+from . import Arrived, Changed, FoundSeries, Query, nobody
 from .credentials import auth_of
 from .manners import STOP, Manners
 from .multipart import PartReader, boundary_of
@@ -68,6 +69,7 @@ def _tag(keyword: str) -> str:
 
 
 _TAGS = tuple(map(_tag, KEYWORDS))
+_INSTANCE = tag_for_keyword("SOPInstanceUID")
 _INCLUDE = [("includefield", _tag(keyword)) for keyword in SERIES_FIELDS]
 
 
@@ -124,20 +126,20 @@ class DicomwebArchive:
         found = (header_of(_dataset(row), key=self.key) for row in rows)
         return list({header.sop_instance_uid: header for header in found}.values())
 
-    def fetch(self, instances: Sequence[Header], into: Path) -> None:
+    def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
         """One stream for a series of which nothing is there yet; else one request per instance."""
         if not instances:
             return
         study, series = instances[0].study_uid, instances[0].series_uid
         patience = Patience(self.patience_seconds, reason="transfer_incomplete")
-        silence = self._longest_silence(study, series, patience)
+        transfer = _Transfer(into, arrived, self._longest_silence(study, series, patience))
         path = f"/studies/{study}/series/{series}"
         missing = {header.sop_instance_uid for header in instances}
         if not any(into.glob("*.dcm")):
-            patience.insist(partial(self._stream, path, missing, into, silence, patience))
+            patience.insist(partial(self._stream, path, missing, transfer, patience))
         for uid in sorted(missing):
             url, one = f"{path}/instances/{uid}", {uid}
-            patience.insist(partial(self._receive, url, one, into, silence))
+            patience.insist(partial(self._receive, url, one, transfer))
 
     def _patience(self) -> Patience:
         return Patience(self.patience_seconds)
@@ -240,29 +242,30 @@ class DicomwebArchive:
             return rows, reply.response.headers.get("Warning", "").startswith("299")
 
     def _stream(
-        self, path: str, missing: set[str], into: Path, silence: float, patience: Patience
+        self, path: str, missing: set[str], transfer: _Transfer, patience: Patience
     ) -> None:
         """Receive a whole series; a stream that breaks after something came is not begun anew."""
         all_of_them = len(missing)
         try:
-            self._receive(path, missing, into, silence)
+            self._receive(path, missing, transfer)
         except Transient as error:
             if len(missing) == all_of_them:
                 raise
             patience.pause(error)
 
-    def _receive(self, path: str, missing: set[str], into: Path, silence: float) -> None:
+    def _receive(self, path: str, missing: set[str], transfer: _Transfer) -> None:
         """Write the instances of a reply to files, taking each out of `missing`."""
         fields = {"Accept": self._accept, "Accept-Encoding": "identity"}
+        into = transfer.into
         try:
-            with self._request("fetch", path, fields, silence) as reply:
+            with self._request("fetch", path, fields, transfer.silence) as reply:
                 boundary = boundary_of(reply.response.headers.get("Content-Type", ""))
                 if boundary is None:
                     raise _not_dicomweb(reply.response)
                 for part in PartReader(reply.chunks, boundary).files(into):
                     uid = _instance_of(part)
                     if uid in missing:
-                        part.rename(into / f"{uid}.dcm")
+                        transfer.arrived(part.rename(into / f"{uid}.dcm"))
                         missing.discard(uid)
                     elif not (into / f"{uid}.dcm").exists():
                         raise Changed("the series has instances that the archive had not listed")
@@ -272,7 +275,7 @@ class DicomwebArchive:
             if self._accept == ANY_SYNTAX:
                 raise
             self._accept = ANY_SYNTAX
-            self._receive(path, missing, into, silence)
+            self._receive(path, missing, transfer)
         if missing:
             raise Transient(f"{len(missing)} instances did not come with a reply that is whole")
 
@@ -333,6 +336,15 @@ class DicomwebArchive:
                 f"{self.url} answered {status}; expected 200. If it redirects, put the address it"
                 " redirects to into archive.dicomweb.url",
             )
+
+
+@dataclass(frozen=True)
+class _Transfer:
+    """Where instances go, who is told of each, and how long the next byte may take, in seconds."""
+
+    into: Path
+    arrived: Arrived
+    silence: float
 
 
 class _NotThere(Exception):
@@ -456,9 +468,10 @@ def _dataset(row: _Row) -> Dataset:
 
 
 def _instance_of(path: Path) -> str:
-    """SOPInstanceUID of a received file."""
+    """SOPInstanceUID of a received file: nothing behind it is read."""
     try:
-        dataset = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+        with open(path, "rb") as stream:
+            dataset = read_partial(stream, lambda tag, *_: tag > _INSTANCE)
     except Exception:
         raise Transient("a part of the reply is not a DICOM file") from None
     return str(dataset.get("SOPInstanceUID", "")).strip()

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from ..headers import (
 )
 from ..instances import is_uid
 from ..naming import name_of
-from . import LOOKED_AT, Changed, FoundSeries, Query
+from . import LOOKED_AT, Arrived, Changed, FoundSeries, Query, nobody
 from .manners import STOP, Manners
 from .retrying import Patience, Transient
 
@@ -164,7 +164,7 @@ class DimseArchive:
             ]
         return self._look(series, set(rows))
 
-    def fetch(self, instances: Sequence[Header], into: Path) -> None:
+    def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
         """The whole series where nothing of it is there yet; else lists of instances."""
         if not instances:
             return
@@ -173,7 +173,8 @@ class DimseArchive:
         missing = {header.sop_instance_uid for header in instances}
         patience = Patience(self.patience_seconds, reason="transfer_incomplete")
         whole = not any(into.glob("*.dcm"))
-        self._fetch(study, series, missing, classes, into, patience, whole=whole)
+        target = _Target(into, arrived)
+        self._fetch(study, series, missing, classes, target, patience, whole=whole)
 
     def _patience(self) -> Patience:
         return Patience(self.patience_seconds)
@@ -231,7 +232,7 @@ class DimseArchive:
         if told:
             return told
         into = self._looked_at()
-        self._fetch(study, series, {uid}, STORAGE_CLASSES, into, patience, whole=False)
+        self._fetch(study, series, {uid}, STORAGE_CLASSES, _Target(into), patience, whole=False)
         path = into / f"{uid}.dcm"
         return str(dcmread(path, stop_before_pixels=True).SOPClassUID)
 
@@ -246,7 +247,7 @@ class DimseArchive:
         patience = Patience(self.patience_seconds, reason="transfer_incomplete")
         study, uid = series.study_uid, series.series_uid
         whole = len(missing) >= len(wanted) - 1
-        self._fetch(study, uid, missing, STORAGE_CLASSES, into, patience, whole=whole)
+        self._fetch(study, uid, missing, STORAGE_CLASSES, _Target(into), patience, whole=whole)
         return [_read(into / name, self.key) for name in sorted(names)]
 
     def _looked_at(self) -> Path:
@@ -289,7 +290,7 @@ class DimseArchive:
         series: str,
         missing: set[str],
         classes: Sequence[str],
-        into: Path,
+        target: _Target,
         patience: Patience,
         *,
         whole: bool,
@@ -309,7 +310,7 @@ class DimseArchive:
                 uids = sorted(missing)
                 lists = [uids[start : start + LIST] for start in range(0, len(uids), LIST)]
                 identifiers = [_identifier("IMAGE", **keys, SOPInstanceUID=one) for one in lists]
-            receiver = _Receiver(missing, into, self.manners)
+            receiver = _Receiver(missing, target, self.manners)
             try:
                 if self.move_port:
                     self._move(identifiers, classes, receiver)
@@ -474,12 +475,20 @@ class DimseArchive:
         )
 
 
+@dataclass(frozen=True)
+class _Target:
+    """Where instances go, and who is told of each."""
+
+    into: Path
+    arrived: Arrived = nobody
+
+
 class _Receiver:
     """Writes the instances that arrive, original bytes with a file header before them."""
 
-    def __init__(self, missing: set[str], into: Path, manners: Manners) -> None:
+    def __init__(self, missing: set[str], target: _Target, manners: Manners) -> None:
         self.missing = missing
-        self.into = into
+        self.target = target
         self.manners = manners
         self.size = 0
         self.error: Exception | None = None
@@ -487,19 +496,21 @@ class _Receiver:
     def store(self, event: evt.Event) -> int:
         """The handler of C-STORE (PS3.4 B.2.3); a status, 0 or out of resources."""
         uid = str(event.request.AffectedSOPInstanceUID)
+        into = self.target.into
         if uid not in self.missing:
-            if not (self.into / f"{uid}.dcm").exists():
+            if not (into / f"{uid}.dcm").exists():
                 self.error = Changed("the series has instances that the archive had not listed")
             return 0
         data = event.encoded_dataset()
-        part = self.into / f".part-{uid}.{os.getpid()}"
+        part = into / f".part-{uid}.{os.getpid()}"
         try:
             part.write_bytes(data)
-            part.rename(self.into / f"{uid}.dcm")
+            path = part.rename(into / f"{uid}.dcm")
         except OSError as error:
             part.unlink(missing_ok=True)
             self.error = error
             return 0xA700
+        self.target.arrived(path)
         self.missing.discard(uid)
         self.size += len(data)
         self.manners.received(len(data))

@@ -26,7 +26,7 @@ from ..faults import Fault, InputError
 from ..files import copy
 from ..headers import KEYWORDS, Header, header_of, pack, unpack
 from ..instances import is_uid
-from . import FoundSeries, Query
+from . import Arrived, FoundSeries, Query, nobody
 
 BATCH = 512
 """Files per task of the reading processes, and per commit."""
@@ -132,7 +132,7 @@ class FolderArchive:
             by_uid.setdefault(header.sop_instance_uid, []).append(header)
         return [self._one(copies) for copies in by_uid.values()]
 
-    def fetch(self, instances: Sequence[Header], into: Path) -> None:
+    def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
         for header in instances:
             source = self.root / header.location
             part = into / f".{header.sop_instance_uid}.{os.getpid()}"
@@ -161,6 +161,7 @@ class FolderArchive:
                 ) from None
             part.replace(into / f"{header.sop_instance_uid}.dcm")
             part.unlink(missing_ok=True)  # two links to one file are not renamed onto each other
+            arrived(into / f"{header.sop_instance_uid}.dcm")
 
     def _forget_what_is_gone(self) -> list[_File]:
         """Walk the tree; drop vanished files from the index; return what must be read."""
