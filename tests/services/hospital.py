@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gdcm
 import yaml
 from pydicom import dcmread
 from pydicom.uid import RLELossless
@@ -21,7 +23,7 @@ from ctcohort.headers import Header, header_of
 from ctcohort.manifest import COHORT
 from ctcohort.naming import name_of
 from ctcohort.phantoms import Identity, Phantom, SliceStack
-from ctcohort.settings import canonical, canonical_verdict
+from ctcohort.settings import canonical, canonical_verdict, volume_parameters
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = REPOSITORY / "scripts"
@@ -61,6 +63,41 @@ def make_archive(folder: Path) -> list[str]:
         transfer_syntax=RLELossless,
     )
     return [one.accession for one in (plain, odd, packed, reformats)] + ["A0099"]
+
+
+SYNTAXES = {
+    "JPEG": gdcm.TransferSyntax.JPEGLosslessProcess14_1,  # 1.2.840.10008.1.2.4.70
+    "JPEGLS": gdcm.TransferSyntax.JPEGLSLossless,  # .80
+    "J2K": gdcm.TransferSyntax.JPEG2000Lossless,  # .90
+}
+"""Accession -> how its series is compressed."""
+
+
+def make_compressed(folder: Path) -> list[str]:
+    """One study for each of `SYNTAXES`; their accessions."""
+    stack = SliceStack.oriented(count=40, step=6.0, **SIZE)
+    for number, (accession, syntax) in enumerate(SYNTAXES.items()):
+        who = Identity(patient_id=f"3000{number}", accession=accession)
+        series = phantoms.make_series(Phantom(), stack, identity=who)
+        for path in phantoms.write_files(series, folder / accession):
+            compress(path, syntax)
+    return list(SYNTAXES)
+
+
+def compress(path: Path, syntax: int) -> None:
+    """Compress a file in place."""
+    reader, change, writer = (
+        gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    )  # fmt: skip
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(path))
+    assert writer.Write()
 
 
 def make_long_series(folder: Path, slices: int, size: int = 16) -> list[Header]:
@@ -140,10 +177,34 @@ class Run:
             "--raw", f"raw/{name}", "--received", f"received/{name}.json",
         ]  # fmt: skip
 
+    def data_sets(self, accession: str) -> dict[str, str]:
+        """SHA-256 of each received file without its file meta information, which over DIMSE the
+        receiver writes."""
+        hashes = {}
+        for path in (self.folder / "raw" / name_of(accession)).glob("*.dcm"):
+            content = path.read_bytes()
+            content = content[144 + int.from_bytes(content[140:144], "little") :]
+            hashes[path.stem] = hashlib.sha256(content).hexdigest()
+        return hashes
+
     def received(self, accession: str) -> dict[str, str]:
         """SHA-256 of each received file, by SOPInstanceUID."""
         content = json.loads((self.folder / f"received/{name_of(accession)}.json").read_text())
         return {one["sop_instance_uid"]: one["sha256"] for one in content["instances"]}
+
+    def volume(self, accession: str, **changes: Any) -> bytes:
+        """The volume's file, made with `changes` to the config's `volume`."""
+        name = name_of(accession)
+        parameters = volume_parameters({**DEFAULTS["volume"], **changes})
+        volume = self.folder / f"processed/{name}.npz"
+        subprocess.run(
+            [sys.executable, SCRIPTS / "preprocess_volume.py", name, "--raw", f"raw/{name}",
+             "--received", f"received/{name}.json", "--parameters", parameters,
+             "--keep-raw", "keep", "--threads", "1", "--volume", volume,
+             "--record", f"processed/{name}.json"],
+            cwd=self.folder, check=True, capture_output=True,
+        )  # fmt: skip
+        return volume.read_bytes()
 
     def failure(self, accession: str) -> dict[str, Any]:
         content = json.loads((self.folder / f"failures/{name_of(accession)}.json").read_text())

@@ -106,6 +106,31 @@ def orthanc(folder: Path, files: Path, **options: Any) -> Iterator[Archive]:
         yield archive
 
 
+_SYNTAXES = ("2.1", "2", "2.4.70", "2.4.80", "2.4.90", "2.5")
+_NEGOTIATED = {
+    "1.1": "Default",  # verification
+    **dict.fromkeys(("5.1.4.1.2.2.1", "5.1.4.1.2.2.2", "5.1.4.1.2.2.3"), "Default"),  # query models
+    **dict.fromkeys(("5.1.4.1.1.2", "5.1.4.1.1.2.1", "5.1.4.1.1.2.2", "5.1.4.1.1.7"), "Selected"),
+}
+
+
+def _negotiation() -> str:
+    """What dcmqrscp accepts: every transfer syntax in which the tests' files are stored."""
+    prefix = "1.2.840.10008."
+    lines = ["[[TransferSyntaxes]]", "[All]"]
+    lines += [f"TransferSyntax{i} = {prefix}1.{name}" for i, name in enumerate(_SYNTAXES, 1)]
+    lines += ["[[PresentationContexts]]", "[Contexts]"]
+    lines += [
+        f"PresentationContext{i} = {prefix}{name}\\All" for i, name in enumerate(_NEGOTIATED, 1)
+    ]
+    lines += ["[[SCPSCURoleSelection]]", "[Roles]"]
+    storage = [name for name, kind in _NEGOTIATED.items() if kind == "Selected"]
+    lines += [f"Role{i} = {prefix}{name}\\BOTH" for i, name in enumerate(storage, 1)]
+    lines += ["[[Profiles]]", "[Archive]"]
+    lines += ["PresentationContexts = Contexts", "SCPSCURoleSelection = Roles"]
+    return "\n".join(lines) + "\n"
+
+
 @contextmanager
 def dcmqrscp(folder: Path, files: Path) -> Iterator[Archive]:
     """DCMTK's archive, which tells nothing about single images, holding the files of a folder."""
@@ -121,7 +146,9 @@ def dcmqrscp(folder: Path, files: Path) -> Iterator[Archive]:
     names = [path for path in sorted(files.rglob("*")) if path.is_file()]
     register = ["dcmqridx", str(folder / "store"), *map(str, names)]
     subprocess.run(register, check=True, capture_output=True)
-    command = ["dcmqrscp", "+xr", "-c", folder / "dcmqrscp.cfg"]
+    (folder / "contexts.cfg").write_text(_negotiation())
+    command = ["dcmqrscp", "-c", folder / "dcmqrscp.cfg", "-xf", folder / "contexts.cfg"]
+    command += ["Archive", "Archive"]
 
     def listens() -> bool:
         with socket.socket() as one:

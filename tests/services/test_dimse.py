@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from ctcohort.naming import name_of
-
 from .dicomweb_server import read_folder
 from .dimse_server import dimse_serving
 from .hospital import Run, archive_settings, make_long_series
@@ -25,20 +23,11 @@ def dimse(port, **changes):
     return archive_settings(kind="dimse", dimse=own, **changes)
 
 
-def data_sets(run, accession):
-    """Each received file without its file meta information, which the receiver writes."""
-    contents = {}
-    for path in (run.folder / "raw" / name_of(accession)).glob("*.dcm"):
-        content = path.read_bytes()
-        contents[path.name] = content[144 + int.from_bytes(content[140:144], "little") :]
-    return contents
-
-
 def assert_same(run, other):
     assert run.chosen() == other.chosen()
     assert set(run.chosen()) == {"A0001", "A 02/B+", "00A3"}
     for accession in run.chosen():
-        assert data_sets(run, accession) == data_sets(other, accession)
+        assert run.data_sets(accession) == other.data_sets(accession)
 
 
 def test_same_cohort_from_a_pynetdicom_archive(hospital, stored, by_folder, tmp_path):
@@ -141,4 +130,4 @@ def test_tls_with_a_private_ca(hospital, by_folder, certificates, tmp_path):
         result = run.index()
         assert result.returncode == 0, result.stdout
         assert run.download("A0001").returncode == 0
-    assert data_sets(run, "A0001") == data_sets(by_folder, "A0001")
+    assert run.data_sets("A0001") == by_folder.data_sets("A0001")

@@ -115,6 +115,7 @@ class DimseArchive:
                 " archive has been told to send for archive.dimse.calling_aet"
             )
         self.tls = _tls(dimse["tls"])
+        self._syntaxes = list(SYNTAXES)
 
     def serving(self, accession: str) -> AbstractContextManager[None]:
         return self.manners.serving(accession)
@@ -298,11 +299,13 @@ class DimseArchive:
         """Fetch instances, taking each out of `missing`; what comes is kept whatever follows.
 
         DCMTK's archive sends over the first context that it has accepted for a SOP class, whatever
-        the file's transfer syntax: where nothing came, another one is offered first.
+        the file's transfer syntax. Where it says that nothing could be sent, another one is offered
+        first, at once: that is another request. What worked stays first.
         """
-        syntaxes = list(SYNTAXES)
+        untried = len(self._syntaxes)
 
         def once() -> None:
+            nonlocal untried
             before = len(missing)
             keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
             identifiers = [_identifier("SERIES", **keys)]
@@ -315,14 +318,18 @@ class DimseArchive:
                 if self.move_port:
                     self._move(identifiers, classes, receiver)
                 else:
-                    self._get(identifiers, classes, syntaxes, receiver)
+                    self._get(identifiers, classes, receiver)
                 if missing:
                     raise Transient(f"{len(missing)} instances did not arrive")
             except Transient as error:
-                if len(missing) == before:
-                    syntaxes.append(syntaxes.pop(0))
-                    raise
-                patience.pause(error)
+                if len(missing) < before:
+                    patience.pause(error)
+                    return
+                self._syntaxes.append(self._syntaxes.pop(0))
+                untried -= 1
+                if isinstance(error, _NotSent) and untried > 0 and not self.move_port:
+                    raise Transient(str(error), wait=0.0) from None
+                raise
 
         patience.insist(once)
         whole = False
@@ -333,7 +340,6 @@ class DimseArchive:
         self,
         identifiers: list[Dataset],
         classes: Sequence[str],
-        syntaxes: Sequence[str],
         receiver: _Receiver,
     ) -> None:
         """C-GET (PS3.4 C.4.3): instances come over the association that asks for them.
@@ -343,7 +349,7 @@ class DimseArchive:
         """
         model = StudyRootQueryRetrieveInformationModelGet
         contexts = [build_context(model)]
-        contexts += [build_context(name, [syntax]) for name in classes for syntax in syntaxes]
+        contexts += [build_context(name, [syntax]) for name in classes for syntax in self._syntaxes]
         options = {
             "ext_neg": [build_role(name, scp_role=True) for name in classes],
             "evt_handlers": [(evt.EVT_C_STORE, receiver.store)],
@@ -468,11 +474,15 @@ class DimseArchive:
             self.manners.stop(cause)
             raise Fault("archive_refused", f"{cause}; ask its administrator, then remove {STOP}")
         if code in _LATER or code & 0xF000 == 0xC000:
-            raise Transient(f"the archive answered with status {code:04X}")
+            raise _NotSent(f"the archive answered with status {code:04X}")
         raise Fault(
             "archive_refused",
             f"the archive answered with status {code:04X}; expected 0000. Ask its administrator",
         )
+
+
+class _NotSent(Transient):
+    """The archive answered that it failed at what was asked."""
 
 
 @dataclass(frozen=True)
