@@ -72,13 +72,13 @@ status: env
 page: env
 	@$(BIN)/python scripts/write_report.py --directory $(DIR)
 
+# ACCESSION, MRN and DELETE reach these commands by the environment
 explain: env
-	@$(BIN)/python scripts/explain.py --directory $(DIR) -- '$(ACCESSION)'
+	@$(BIN)/python scripts/explain.py --directory $(DIR)
 
 verify: env
 	@$(BIN)/python scripts/verify.py --directory $(DIR) $(if $(RAW),--raw)
 
-# ACCESSION, MRN and DELETE reach these by the environment
 prune purge: env
 	@$(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- $@
 
@@ -86,7 +86,7 @@ guard: env
 	@$(BIN)/snakemake --directory $(DIR) --cores $(CORES) --quiet all -- guard
 
 check-archive: env
-	@ACCESSION='$(ACCESSION)' $(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- check_archive
+	@$(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- check_archive
 
 merge: env
 	@test -n "$(DIRS)" -a -n "$(INTO)" || { echo 'say which: make merge DIRS="part-1 part-2" INTO=merged'; exit 1; }

@@ -180,4 +180,5 @@ onstart:
 
 
 onerror:
-    print("Some jobs failed. `make status` groups them by cause and says what to do next.")
+    if any(Path("failures").glob("*.json")):
+        print("Some jobs failed. `make status` groups them by cause and says what to do next.")

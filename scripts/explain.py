@@ -1,17 +1,22 @@
 """The whole story of one accession, and the commands that would redo it."""
 
 import argparse
+import os
 from pathlib import Path
 
 from ctcohort.explanation import story
-from ctcohort.faults import run
+from ctcohort.faults import InputError, run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("accession")
+    parser.add_argument(
+        "accession", nargs="?", default=os.environ.get("ACCESSION", ""), help="or the variable"
+    )
     parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
     options = parser.parse_args()
+    if not options.accession:
+        raise InputError("say which: make explain ACCESSION=...")
     print("\n".join(story(options.directory, options.accession)))
 
 

@@ -47,6 +47,10 @@ def run(command: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (InputError, Fault) as error:
         sys.exit(f"error: {error}")
     except OSError as error:
