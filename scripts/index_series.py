@@ -11,7 +11,7 @@ from ctcohort.archives import open_archive
 from ctcohort.faults import InputError, run
 from ctcohort.files import read_table, write_table
 from ctcohort.forecast import forecast
-from ctcohort.indexing import blank_row, patient_of, query_of, rows_of
+from ctcohort.indexing import blank_row, patients_of, query_of, rows_of
 from ctcohort.reports import read_exclusions, read_merged_mrns
 from ctcohort.settings import SeriesRules, VolumeRules, parse
 
@@ -58,7 +58,7 @@ def main() -> None:
             rows += rows_of(
                 accession,
                 query_of(event, settings["accession_prefixes"]),
-                patient=patient_of(event, check=settings["check_patient"], key=key),
+                patients=patients_of(event, check=settings["check_patient"], key=key),
                 archive=archive,
                 series=series,
                 volume=volume,

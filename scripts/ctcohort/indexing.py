@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict, replace
 
 from . import answers
@@ -24,7 +24,7 @@ def rows_of(
     accession: str,
     query: Query,
     *,
-    patient: str | None,
+    patients: Set[str] | None,
     archive: Archive,
     series: SeriesRules,
     volume: VolumeRules,
@@ -33,8 +33,9 @@ def rows_of(
 
     Parameters
     ----------
-    patient : str or None
-        `headers.patient_mark` that the series must have; None where this is not checked.
+    patients : set of str or None
+        The `headers.patient_mark` of which the series must have one; None where this is not
+        checked.
 
     A transient archive fault gives one `no_answer` row; a permanent one is raised, because it would
     be the same for every other accession.
@@ -44,7 +45,7 @@ def rows_of(
             answer = None if archive.answers_are_free else answers.load(accession)
             if answer is None or not answer.settled or answer.query != query:
                 answer = Answer(archive.find(query), query=query)
-            reason = _accession_reason(answer, patient)
+            reason = _accession_reason(answer, patients)
             candidates = [] if reason else _settle(answer, query, archive, series, volume)
             if not reason and _several_patients(answer):
                 reason, candidates = "patient_mismatch", []
@@ -71,11 +72,11 @@ def blank_row(accession: str, reason: str) -> dict[str, object]:
     return {"accession": accession, "selected": False, "reason": reason}
 
 
-def _accession_reason(answer: Answer, patient: str | None) -> str:
+def _accession_reason(answer: Answer, patients: Set[str] | None) -> str:
     if not answer.series:
         return "not_found"
-    patients = {series.patient for series in answer.series}
-    if len(patients) > 1 or (patient is not None and patients != {patient}):
+    found = {series.patient for series in answer.series}
+    if len(found) > 1 or (patients is not None and not found <= patients):
         return "patient_mismatch"
     if len({series.study_uid for series in answer.series}) > 1:
         return "ambiguous_study"
@@ -171,6 +172,12 @@ def query_of(event: Mapping[str, str], prefixes: list[str]) -> Query:
     return Query(tuple(f"{prefix}{accession}" for prefix in prefixes), event["study_uid"])
 
 
-def patient_of(event: Mapping[str, str], *, check: bool, key: bytes) -> str | None:
-    """The patient mark that a row's series must have, or None where it is not checked."""
-    return patient_mark(event["mrn"], key) if check else None
+def patients_of(event: Mapping[str, str], *, check: bool, key: bytes) -> Set[str] | None:
+    """The patient marks of which a row's series must have one, or None where it is not checked.
+
+    Where MRNs were merged, the archive may know the patient by the row's own or by the one that
+    survives.
+    """
+    return (
+        {patient_mark(event[column], key) for column in ("mrn", "patient_mrn")} if check else None
+    )

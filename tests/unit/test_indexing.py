@@ -17,7 +17,7 @@ from ctcohort.answers import Answer
 from ctcohort.archives import FoundSeries, Query
 from ctcohort.faults import Fault
 from ctcohort.headers import Header, header_of, patient_mark
-from ctcohort.indexing import patient_of, query_of, rows_of
+from ctcohort.indexing import patients_of, query_of, rows_of
 from ctcohort.phantoms import Identity, Phantom, SliceStack
 from ctcohort.settings import SeriesRules, VolumeRules
 from ctcohort.vocabulary import ACCESSION_REASONS, SERIES_REASONS
@@ -84,7 +84,7 @@ class Remote:
 def index(
     archive: Any,
     *,
-    patient: str | None = None,
+    patients: set[str] | None = None,
     query: Query | None = None,
     rules: SeriesRules = SERIES,
     accession: str = "A1",
@@ -93,7 +93,7 @@ def index(
         rows_of(
             accession,
             query or Query((accession,)),
-            patient=patient,
+            patients=patients,
             archive=archive,
             series=rules,
             volume=VOLUME,
@@ -148,19 +148,21 @@ def test_two_patients_under_one_accession_are_a_mismatch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mrn", "check", "reason"),
+    ("mrn", "survives", "check", "reason"),
     [
-        ("42", True, "selected"),
-        (" 0042", True, "selected"),
-        ("43", True, "patient_mismatch"),
-        ("43", False, "selected"),
+        ("42", "42", True, "selected"),
+        (" 0042", "42", True, "selected"),
+        ("43", "43", True, "patient_mismatch"),
+        ("43", "43", False, "selected"),
+        ("43", "42", True, "selected"),
+        ("42", "43", True, "selected"),
     ],
 )
 def test_the_tables_mrn_is_compared_where_it_is_asked_for(
-    mrn: str, check: bool, reason: str
+    mrn: str, survives: str, check: bool, reason: str
 ) -> None:
-    patient = patient_of({"mrn": mrn}, check=check, key=KEY)
-    assert index(Remote(series(5)), patient=patient)[0]["reason"] == reason
+    patients = patients_of({"mrn": mrn, "patient_mrn": survives}, check=check, key=KEY)
+    assert index(Remote(series(5)), patients=patients)[0]["reason"] == reason
 
 
 def test_prefixes_are_put_before_the_accession() -> None:
