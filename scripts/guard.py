@@ -36,10 +36,20 @@ def main() -> None:
         findings += [finding.below(FOLDER) for finding in released]
     for line in identities.limits():
         print(f"warning: {line}")
-    print("".join(f"{finding}\n" for finding in findings[:SHOWN]), end="")
-    if findings:
-        sys.exit(f"error: {len(findings)} places hold what they may not")
-    print("nothing was found")
+    paths = [finding for finding in findings if finding.is_archive_path]
+    if paths:
+        print(
+            f"warning: the folder archive's own paths name patients, in {len(paths)} places of"
+            " index/, which needs them to find its files: let nobody else read index/"
+        )
+    found = [finding for finding in findings if not finding.is_archive_path]
+    lines = guard.summary(found)
+    print("".join(f"{line}\n" for line in lines[:SHOWN]), end="")
+    if len(lines) > SHOWN:
+        print(f"... and {len(lines) - SHOWN} more files")
+    if found:
+        sys.exit(f"error: {len(found)} places hold what they may not")
+    print("nothing else was found" if paths else "nothing was found")
 
 
 if __name__ == "__main__":

@@ -100,8 +100,8 @@ def card(
             " into the pixels by what the header says.\n"
             "- A scan is one examination of a patient who needed one: the shares of findings here"
             " are not those of the population.\n"
-            "- Hounsfield units beyond the clip are lost; resampling smooths thick slices along z"
-            " (`orig_zdiff`) no further than they were.",
+            "- Hounsfield units beyond the clip are lost. Resampling makes no detail: along z a"
+            " scan is as coarse as its slices were (`orig_zdiff`, `slice_thickness`).",
         ],
     }
     return "\n".join(

@@ -92,9 +92,29 @@ class Finding:
     def __str__(self) -> str:
         return f"{self.file}: {self.place}: {self.kind}"
 
+    @property
+    def is_archive_path(self) -> bool:
+        """Whether it stands in the path of a file of the folder archive, as the index keeps it."""
+        column = self.place.endswith(("column folder", "column name"))
+        located = ".facts.location." in self.place
+        return (self.file == "index/folder.sqlite" and column) or (
+            self.file.startswith("index/answers/") and located
+        )
+
     def below(self, folder: Path) -> Finding:
         """The same finding, with the file's name as seen from above `folder`."""
         return replace(self, file=str(folder / self.file))
+
+
+def summary(findings: Iterable[Finding]) -> list[str]:
+    """One line per file and kind: the first place, and how many more there are."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        places.setdefault((finding.file, finding.kind), []).append(finding.place)
+    return [
+        f"{file}: {first}: {kind}" + (f" (and {len(more)} more places)" if more else "")
+        for (file, kind), (first, *more) in places.items()
+    ]
 
 
 def search(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +50,15 @@ def export(volume: Path, target: Path) -> None:
         Not a volume of this workflow.
     """
     try:
-        with np.load(volume) as arrays:
+        if not zipfile.is_zipfile(volume):
+            raise ValueError
+        with open(volume, "rb") as stream, np.load(stream) as arrays:
             if set(arrays.files) != KEYS:
                 raise ValueError
             ct, spacing, origin, direction = (
                 arrays[key] for key in ("ct", "spacing", "origin", "direction")
             )
-    except (ValueError, OSError):
+    except (ValueError, zipfile.BadZipFile, zlib.error):
         raise InputError(f"{volume}: expected an npz with {', '.join(sorted(KEYS))}") from None
     image = sitk.GetImageFromArray(ct)
     image.SetSpacing([float(mm) for mm in spacing[::-1]])
@@ -66,9 +70,9 @@ def export(volume: Path, target: Path) -> None:
         plain = part.with_name(f"{part.name}.nii")
         try:
             sitk.WriteImage(image, str(plain), useCompression=False)
-            with open(plain, "r+b") as stream:
-                stream.seek(SROW)
-                stream.write(exact)
+            with open(plain, "r+b") as written:
+                written.seek(SROW)
+                written.write(exact)
             if target.suffix == ".gz":
                 _compress(plain, part)
             else:

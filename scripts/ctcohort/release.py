@@ -145,8 +145,9 @@ def make(
     }
     texts[CHECKSUMS] = _checksums(named, texts)
     told = [f"left out: {_counted(left_out.values())}; {LEFT_OUT} names them"] if left_out else []
+    has = f"release/ has {len(named)} scan{'s' if len(named) > 1 else ''}"
     if _is_there(final, named, texts):
-        return [f"release/ has {len(named)} scans, as before: nothing to do", *told]
+        return [f"{has}, as before: nothing to do", *told]
     part = final.with_name(f".{final.name}.part")
     try:
         _build(part, final, named, texts, threads)
@@ -154,7 +155,7 @@ def make(
         _put(part, final)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return [f"release/ has {len(named)} scans", *told]
+    return [has, *told]
 
 
 def choose(
@@ -368,10 +369,9 @@ def _guard(part: Path, named: Sequence[tuple[str, Scan]], identities: Identities
     volumes = [part / f"{name}.npz" for name, _ in named]
     findings = guard.search(part, identities, leave=volumes)
     if findings:
-        shown = "".join(f"\n  {finding}" for finding in findings[:SHOWN])
-        more = f"\n  and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
+        shown = "".join(f"\n  {line}" for line in guard.summary(findings))
         raise InputError(
-            f"the guard found what a release may not hold; nothing was released:{shown}{more}\n"
+            f"the guard found what a release may not hold; nothing was released:{shown}\n"
             "A column that columns.carry names can be taken out of it; a scan can be reviewed as"
             " bad."
         )

@@ -202,7 +202,7 @@ def test_who_is_left_out(rules: ReleaseRules, reason: str) -> None:
     rules = replace(rules, reviewed_only=reason == "not_reviewed")
     write_manifest([include("A1", **more), include("A2")])
     assert make(rules, reviews) == [
-        "release/ has 1 scans",
+        "release/ has 1 scan",
         f"left out: 1 {reason}; release.left_out.csv names them",
     ]
     assert left_out() == {"A1": reason}
@@ -458,7 +458,7 @@ def test_a_run_that_was_killed_is_made_up_for(rules: ReleaseRules, moment: str) 
         shutil.copytree(".release.old", ".release.part")
     else:
         shutil.copytree("release", ".release.old")
-    assert make(rules) == ["release/ has 1 scans, as before: nothing to do"]
+    assert make(rules) == ["release/ has 1 scan, as before: nothing to do"]
     assert content() == before
     assert not list(Path().glob(".release*"))
 
