@@ -29,6 +29,9 @@ needs_dcmtk = pytest.mark.skipif(
     not (shutil.which("dcmqrscp") and shutil.which("dcmqridx")),
     reason="dcmqrscp: apt-get install -y dcmtk",
 )
+needs_stunnel = pytest.mark.skipif(
+    not shutil.which("stunnel"), reason="stunnel: apt-get install -y stunnel4"
+)
 
 USER, PASSWORD = "demo", "demo-secret"
 ARCHIVE, FETCHER = "ARCHIVE", "FETCHER"
@@ -41,6 +44,7 @@ class Archive:
     url: str
     port: int
     move_port: int
+    process: subprocess.Popen[bytes] | None = None
 
 
 def free_port() -> int:
@@ -50,7 +54,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[Any], ready: Callable[[], bool], folder: Path) -> Iterator[None]:
+def running(
+    command: list[Any], ready: Callable[[], bool], folder: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server process, from when it answers to the end of the block."""
     with open(folder / "server.log", "ab") as log:
         process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=log, stderr=log)
@@ -62,7 +68,7 @@ def running(command: list[Any], ready: Callable[[], bool], folder: Path) -> Iter
             time.sleep(0.1)
         else:
             raise AssertionError((folder / "server.log").read_text())
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -99,7 +105,8 @@ def orthanc(folder: Path, files: Path, **options: Any) -> Iterator[Archive]:
     (folder / "orthanc.json").write_text(json.dumps(config))
     base = f"http://127.0.0.1:{http}"
     archive.url = f"{base}/dicom-web"
-    with running([ORTHANC, folder / "orthanc.json"], lambda: _answers(archive.url), folder):
+    command = [ORTHANC, folder / "orthanc.json"]
+    with running(command, lambda: _answers(archive.url), folder) as archive.process:
         for path in sorted(files.rglob("*")):
             if path.is_file():
                 _ask(f"{base}/instances", path.read_bytes())
@@ -149,13 +156,36 @@ def dcmqrscp(folder: Path, files: Path) -> Iterator[Archive]:
     (folder / "contexts.cfg").write_text(_negotiation())
     command = ["dcmqrscp", "-c", folder / "dcmqrscp.cfg", "-xf", folder / "contexts.cfg"]
     command += ["Archive", "Archive"]
-
-    def listens() -> bool:
-        with socket.socket() as one:
-            return one.connect_ex(("127.0.0.1", archive.port)) == 0
-
-    with running(command, listens, folder):
+    with running(command, lambda: _listens(archive.port), folder) as archive.process:
         yield archive
+
+
+@contextmanager
+def stunnel(
+    port: int, certificate: Path, key: Path, folder: Path, client_ca: Path | None = None
+) -> Iterator[int]:
+    """A TLS terminator before a port of this machine; its own port."""
+    secure = free_port()
+    lines = [
+        "foreground = yes",
+        "pid =",
+        "[archive]",
+        f"accept = 127.0.0.1:{secure}",
+        f"connect = 127.0.0.1:{port}",
+        f"cert = {certificate}",
+        f"key = {key}",
+    ]
+    if client_ca:
+        lines += ["verifyChain = yes", f"CAfile = {client_ca}"]
+    config = folder / f"stunnel-{secure}.conf"
+    config.write_text("\n".join(lines) + "\n")
+    with running(["stunnel", config], lambda: _listens(secure), folder):
+        yield secure
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _answers(url: str) -> bool:

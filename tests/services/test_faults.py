@@ -13,11 +13,13 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import parse_qs
 
 import pytest
 
 from .dicomweb_server import Fault, basic, read_folder, serving_stored
 from .hospital import SCRIPTS, Run, archive_settings, make_long_series
+from .servers import needs_stunnel, stunnel
 
 SECRET = "s3cret-of-the-archive"
 CREDENTIALS = {"CT_COHORT_USER": "reader", "CT_COHORT_PASSWORD": SECRET}
@@ -75,54 +77,125 @@ def test_secrets_come_from_a_private_file_only(stored, tmp_path):
         assert run.index().returncode == 0
 
 
-@contextmanager
-def token_endpoint(tokens):
-    """Gives the tokens of an iterator for the refresh token SECRET; the address."""
+class TokenEndpoint:
+    """Gives an access token that `server` then wants, and another refresh token each time; the one
+    before is void from then on."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
+    def __init__(self, server):
+        self.server, self.refresh_token, self.granted, self.lasts = server, SECRET, 0, 3600
+        self.useless = False
+        endpoint = self
 
-        def do_POST(self):
-            form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            granted = f"refresh_token={SECRET}" in form and "grant_type=refresh_token" in form
-            body = json.dumps({"access_token": next(tokens)} if granted else {"error": SECRET})
-            self.send_response(200 if granted else 400)
-            self.end_headers()
-            self.wfile.write(body.encode())
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+            def do_POST(self):
+                form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                status, body = endpoint.answer(parse_qs(form))
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+        self.http = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/token"
+
+    def answer(self, form):
+        if (form["grant_type"], form["refresh_token"]) != (["refresh_token"], [self.refresh_token]):
+            return 400, {"error": self.refresh_token}
+        self.granted += 1
+        self.refresh_token = f"{SECRET}-{self.granted}"
+        token = f"access-{SECRET}-{self.granted}"
+        self.server.authorization = "Bearer useless" if self.useless else f"Bearer {token}"
+        return 200, {
+            "access_token": token,
+            "refresh_token": self.refresh_token,
+            "expires_in": self.lasts,
+        }
+
+
+@pytest.fixture
+def endpoint(server):
+    one = TokenEndpoint(server)
+    thread = threading.Thread(target=one.http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/token"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    yield one
+    one.http.shutdown()
+    one.http.server_close()
+    thread.join()
 
 
-def test_an_expired_token_is_refreshed_once(stored, tmp_path):
-    tokens = iter(["expired-token", "good-token", "useless-token", "useless-token"])
-    secrets = {"CT_COHORT_CLIENT_ID": "cohort", "CT_COHORT_REFRESH_TOKEN": SECRET}
-    with serving_stored(stored) as server, token_endpoint(tokens) as token_url:
-        own = {"auth": "oauth2_refresh", "token_url": token_url}
-        server.authorization = "Bearer good-token"
-        run = run_on(server.url, tmp_path / "a", environment=secrets, dicomweb=own)
-        assert run.index().returncode == 0
-        assert len(run.chosen()) == 1
-        server.requests.clear()
-        run = run_on(server.url, tmp_path / "b", environment=secrets, dicomweb=own)
-        result = run.index()
-        assert "401" in one_line(result.stdout)
-        assert len(server.requests) == 2
-        wrong = {**secrets, "CT_COHORT_REFRESH_TOKEN": "another"}
-        run = run_on(server.url, tmp_path / "c", environment=wrong, dicomweb=own)
-        refused = run.index()
-        assert "refresh token has expired" in one_line(refused.stdout)
-    for text in (result.stdout + refused.stdout, run.everything_written().decode("latin-1")):
-        assert SECRET not in text
-        assert "-token" not in text
+@pytest.fixture
+def server(stored):
+    with serving_stored(stored) as server:
+        yield server
+
+
+def oauth2_run(endpoint, folder, *accessions, token=SECRET):
+    secrets = {"CT_COHORT_CLIENT_ID": "cohort", "CT_COHORT_REFRESH_TOKEN": token}
+    own = {"auth": "oauth2_refresh", "token_url": endpoint.url}
+    return run_on(endpoint.server.url, folder, accessions, environment=secrets, dicomweb=own)
+
+
+def assert_no_token(run, *results):
+    """Nothing says a token but the one private file that must."""
+    tokens = run.folder / "index/oauth2.json"
+    if tokens.exists():
+        assert tokens.stat().st_mode & 0o077 == 0
+        assert SECRET in tokens.read_text()
+        tokens.unlink()
+    assert SECRET.encode() not in run.everything_written()
+    assert not any(SECRET in result.stdout for result in results)
+
+
+def test_jobs_share_a_token_until_it_expires(endpoint, tmp_path):
+    run = oauth2_run(endpoint, tmp_path, "A0001", "00A3")
+    results = [run.index(), run.download("A0001")]
+    assert endpoint.granted == 1
+    endpoint.server.authorization = "Bearer another"
+    results.append(run.download("00A3"))
+    assert [result.returncode for result in results] == [0, 0, 0]
+    assert endpoint.granted == 2  # once, on the 401
+    assert_no_token(run, *results)
+
+
+def test_a_token_whose_time_is_over_is_not_shown(endpoint, tmp_path):
+    endpoint.lasts = 0
+    run = oauth2_run(endpoint, tmp_path, "A0001")
+    assert run.index().returncode == 0
+    assert endpoint.granted == len(endpoint.server.requests)
+    assert "\t401\t" not in (tmp_path / "archive.log").read_text()
+
+
+def test_jobs_at_the_same_time_do_not_void_each_others_refresh_token(endpoint, tmp_path):
+    accessions = ["A0001", "00A3", "A 02/B+"]
+    run = oauth2_run(endpoint, tmp_path, *accessions)
+    assert run.index().returncode == 0
+    endpoint.server.authorization = "Bearer another"
+    jobs = [run.start(*run.download_arguments(accession)) for accession in accessions]
+    outputs = [job.communicate()[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0, 0], outputs
+    assert endpoint.granted == 2
+
+
+def test_a_token_that_is_refused_is_renewed_once(endpoint, tmp_path):
+    endpoint.useless = True
+    run = oauth2_run(endpoint, tmp_path, "A0001")
+    result = run.index()
+    assert "401" in one_line(result.stdout)
+    assert (endpoint.granted, len(endpoint.server.requests)) == (2, 2)
+    assert_no_token(run, result)
+
+
+def test_an_expired_refresh_token_stops_at_once_and_a_new_one_is_taken(endpoint, tmp_path):
+    expired = oauth2_run(endpoint, tmp_path, "A0001", token=f"{SECRET}-expired")
+    result, again = expired.index(), expired.index()
+    assert "refresh token has expired" in one_line(result.stdout)
+    assert "archive.stop exists" in one_line(again.stdout)
+    assert not endpoint.server.requests
+    assert_no_token(expired, result, again)
+    (tmp_path / "archive.stop").unlink()
+    assert oauth2_run(endpoint, tmp_path, "A0001").index().returncode == 0
 
 
 def test_missing_secret_is_named(tmp_path):
@@ -328,8 +401,8 @@ def test_a_full_disk_is_one_line_and_no_volume(long_series, tmp_path):
 
 
 @contextmanager
-def tls_in_front(port, certificate, key, client_ca=None):
-    """A TLS terminator on loopback; its port."""
+def tls_in_front(port, certificate, key, _folder, client_ca=None):
+    """As `servers.stunnel`, of Python's own TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     if client_ca:
@@ -369,14 +442,15 @@ def tls_in_front(port, certificate, key, client_ca=None):
         listener.close()
 
 
-def test_tls_with_a_private_ca(stored, certificates, tmp_path):
+@pytest.mark.parametrize("terminator", [tls_in_front, pytest.param(stunnel, marks=needs_stunnel)])
+def test_tls_with_a_private_ca(stored, certificates, tmp_path, terminator):
     def url(port):
         return f"https://127.0.0.1:{port}/dicom-web"
 
-    server_side = (certificates / "server.pem", certificates / "server.key")
+    server_side = (certificates / "server.pem", certificates / "server.key", tmp_path)
     with serving_stored(stored) as server:
         port = int(server.url.split(":")[2].split("/")[0])
-        with tls_in_front(port, *server_side) as secure:
+        with terminator(port, *server_side) as secure:
             for bundle, expected in (("ca.pem", 0), ("other.pem", 1), (None, 1)):
                 own = {"ca_bundle": bundle and str(certificates / bundle)}
                 run = run_on(url(secure), tmp_path / str(bundle), dicomweb=own)
@@ -385,13 +459,15 @@ def test_tls_with_a_private_ca(stored, certificates, tmp_path):
                 if expected:
                     assert "certificate is not trusted" in one_line(result.stdout)
             assert Run(tmp_path / "ca.pem", run.archive, {}).chosen()
-        with tls_in_front(port, *server_side, certificates / "ca.pem") as secure:
+        with terminator(port, *server_side, certificates / "ca.pem") as secure:
             own = {"ca_bundle": str(certificates / "ca.pem")}
             client = {
                 "client_certificate": str(certificates / "client.pem"),
                 "client_key": str(certificates / "client.key"),
             }
             run = run_on(url(secure), tmp_path / "without", dicomweb=own, patience_seconds=1)
-            assert run.index().returncode == 1
+            result = run.index()
+            assert result.returncode == 1
+            assert "client_certificate" in one_line(result.stdout)
             run = run_on(url(secure), tmp_path / "with", dicomweb={**own, **client})
             assert run.index().returncode == 0

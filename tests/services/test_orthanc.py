@@ -1,41 +1,80 @@
-"""The same cohort from a folder and from Orthanc, to the last byte."""
+"""Orthanc killed while it sends, started again, and asked for the rest."""
 
 from __future__ import annotations
 
+import shutil
 import time
 
+import pytest
+
 from .hospital import Run, archive_settings, make_long_series
-from .servers import PASSWORD, USER, needs_orthanc, orthanc
+from .servers import ARCHIVE, FETCHER, PASSWORD, USER, needs_orthanc, orthanc
 
 pytestmark = needs_orthanc
 ENVIRONMENT = {"CT_COHORT_USER": USER, "CT_COHORT_PASSWORD": PASSWORD}
+SLICES = 500
 
 
-def test_orthanc_killed_while_it_sends(tmp_path):
-    headers = make_long_series(tmp_path / "files" / "plain", 150, size=256)
-    (tmp_path / "db").mkdir()
-    settings = archive_settings(kind="dicomweb", dicomweb={"auth": "basic"}, patience_seconds=3)
-    run = Run(tmp_path / "run", settings, ENVIRONMENT)
+def settings_of(kind, archive, **more):
+    """One connection, and slow enough to be killed in between."""
+    if kind == "dicomweb":
+        more["dicomweb"] = {"url": archive.url, "auth": "basic"}
+    else:
+        own = {"host": "127.0.0.1", "port": archive.port}
+        more["dimse"] = {**own, "called_aet": ARCHIVE, "calling_aet": FETCHER}
+    return archive_settings(kind=kind, connections=1, **more)
+
+
+def fetched(run):
+    """How many requests for instances the archive granted, and all the bytes they brought."""
+    lines = [line.split("\t") for line in (run.folder / "archive.log").read_text().splitlines()]
+    sizes = [int(line[3]) for line in lines if line[2] == "fetch"]
+    return sum(size > 0 for size in sizes), sum(sizes)
+
+
+@pytest.mark.parametrize(("kind", "moments"), [("dicomweb", 20), ("dimse", 5)])
+def test_killed_at_any_moment_it_is_complete_in_the_end(tmp_path, kind, moments):
+    headers = make_long_series(tmp_path / "files", SLICES, size=160)
+    size = sum(path.stat().st_size for path in (tmp_path / "files").iterdir())
+    (tmp_path / "empty").mkdir()
+    first = tmp_path / "run"
     with orthanc(tmp_path, tmp_path / "files") as archive:
-        settings["dicomweb"]["url"] = archive.url
-        run.prepare(["LONG"])
-        assert run.index().returncode == 0
-        settings["max_mb_per_second"] = 20
-        process = run.start(*run.download_arguments("LONG"))
-        partial = run.folder / "raw/.partial/LONG"
-        while len(list(partial.glob("*.dcm"))) < 5:
-            time.sleep(0.005)
-    output, _ = process.communicate()
-    assert process.returncode == 1, output
-    there = len(list(partial.glob("*.dcm")))
-    assert 5 <= there < len(headers)
-    assert run.failure("LONG")["reason"] == "transfer_incomplete"
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    with orthanc(tmp_path, empty) as archive:
-        settings["dicomweb"]["url"] = archive.url
-        assert run.download("LONG").returncode == 0
-    assert len(run.received("LONG")) == len(headers)
-    log = (run.folder / "archive.log").read_text().splitlines()
-    granted = [line for line in log if "\tfetch\t" in line and "\t200\t" in line]
-    assert len(granted) == len(headers) - there
+        run = Run(first, settings_of(kind, archive), ENVIRONMENT).fetch(["LONG"])
+    whole = run.received("LONG")
+    assert len(whole) == SLICES
+    broken = None
+    for moment in range(moments + 1):
+        with orthanc(tmp_path, tmp_path / "empty") as archive:
+            if broken:  # what the archive was killed at is taken up again
+                there = len(list(broken.folder.glob("raw/.partial/LONG/*.dcm")))
+                asked, came = fetched(broken)
+                broken.archive = settings_of(kind, archive)
+                result = broken.download("LONG")
+                assert result.returncode == 0, result.stdout
+                assert broken.data_sets("LONG") == run.data_sets("LONG")
+                assert len(broken.received("LONG")) == SLICES
+                again, more = (
+                    now - then for now, then in zip(fetched(broken), (asked, came), strict=True)
+                )
+                if kind == "dicomweb":
+                    assert again == SLICES - there
+                assert more < size * (SLICES - there) / SLICES * 1.1
+            if moment == moments:
+                break
+            broken = Run(tmp_path / f"{moment}", {}, ENVIRONMENT)
+            shutil.copytree(first / "index", broken.folder / "index")
+            shutil.copy(first / "series.csv", broken.folder)
+            limit = {"max_mb_per_second": 12, "patience_seconds": 0.5}
+            broken.archive = settings_of(kind, archive, **limit)
+            process = broken.start(*broken.download_arguments("LONG"))
+            partial = broken.folder / "raw/.partial/LONG"
+            while len(list(partial.glob("*.dcm"))) <= moment * 200 // moments:
+                assert process.poll() is None, process.communicate()[0]
+                time.sleep(0.002)
+            archive.process.kill()
+            output, _ = process.communicate()
+        assert process.returncode == 1, output
+        assert broken.failure("LONG")["reason"] == "transfer_incomplete"
+        assert not (broken.folder / "raw/LONG").exists()
+        assert not (broken.folder / "received/LONG.json").exists()
+    assert len(headers) == SLICES

@@ -7,7 +7,11 @@ read. It is never part of a message, a log, a parameter or a command line.
 from __future__ import annotations
 
 import base64
+import fcntl
+import hashlib
+import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,8 @@ import requests
 from requests.auth import AuthBase
 
 from ..faults import Fault, InputError
+from ..files import STORE, write_bytes
+from .manners import STOP
 from .retrying import Transient
 
 NEEDED = {
@@ -27,6 +33,14 @@ NEEDED = {
 """Names of the secrets of each `archive.dicomweb.auth`; CT_COHORT_CLIENT_SECRET is optional."""
 
 TOKEN_TIMEOUT = (10.0, 60.0)
+
+TOKENS = STORE / "oauth2.json"
+"""What a token endpoint gave last; private as the rest of the store."""
+
+USED = 0.9
+"""The part of an access token's life in which it is used."""
+UNTOLD_SECONDS = 300.0
+"""How long an access token is used where the endpoint does not say."""
 
 
 class Basic(AuthBase):
@@ -51,8 +65,17 @@ class Bearer(AuthBase):
         return request
 
 
+class TokenRefused(Fault):
+    """The token endpoint gives nothing for the refresh token: asking again would not help."""
+
+
 class RefreshedBearer(AuthBase):
-    """An access token got with a refresh token (RFC 6749 6): at first, and once after each 401.
+    """An access token got with a refresh token (RFC 6749 6): shared by all jobs until it expires,
+    and renewed once after each 401.
+
+    The endpoint may give another refresh token each time and void the one before (RFC 6749 10.4).
+    So what it gave last is kept in a private file of the working directory, and one job at a time
+    asks.
 
     Parameters
     ----------
@@ -68,12 +91,10 @@ class RefreshedBearer(AuthBase):
         self._session = session
         self._url = url
         self._fields = {"grant_type": "refresh_token", **fields}
-        self._token = ""
+        self._given = hashlib.sha256(fields["refresh_token"].encode()).hexdigest()
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if not self._token:
-            self._token = self._refresh()
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        self._show(request, self._token())
         request.hooks["response"].append(self._again)
         return request
 
@@ -81,29 +102,66 @@ class RefreshedBearer(AuthBase):
         if response.status_code != 401:
             return response
         response.close()
-        self._token = self._refresh()
         again = response.request.copy()
-        again.headers["Authorization"] = f"Bearer {self._token}"
+        self._show(again, self._token(refused=again.headers["Authorization"]))
         return self._session.get_adapter(str(again.url)).send(again, **options)
 
-    def _refresh(self) -> str:
+    def _show(self, request: requests.PreparedRequest, token: str) -> None:
+        request.headers["Authorization"] = f"Bearer {token}"
+
+    def _token(self, *, refused: str = "") -> str:
+        """An access token other than the one that the archive `refused`."""
+        TOKENS.parent.mkdir(parents=True, exist_ok=True)
+        with open(TOKENS.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            kept = self._kept()
+            token = str(kept.get("access_token", ""))
+            if token and kept["until"] > time.time() and f"Bearer {token}" != refused:
+                return token
+            known = kept.get("refresh_token", self._fields["refresh_token"])
+            answer = self._ask(str(known))
+            lasts = answer.get("expires_in")
+            lasts = float(lasts) if isinstance(lasts, (int, float)) else UNTOLD_SECONDS
+            content = {
+                "given": self._given,
+                "refresh_token": answer.get("refresh_token") or known,
+                "access_token": answer["access_token"],
+                "until": time.time() + lasts * USED,
+            }
+            write_bytes(TOKENS, json.dumps(content).encode())
+            return str(answer["access_token"])
+
+    def _kept(self) -> dict[str, Any]:
+        """What was kept for the refresh token that a person gave; empty where it was another."""
+        try:
+            kept: dict[str, Any] = json.loads(TOKENS.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return kept if kept.get("given") == self._given else {}
+
+    def _ask(self, refresh_token: str) -> dict[str, Any]:
+        """The endpoint's answer, with an access token."""
         answer = self._session.post(
-            self._url, data=self._fields, timeout=TOKEN_TIMEOUT, allow_redirects=False
+            self._url,
+            data={**self._fields, "refresh_token": refresh_token},
+            timeout=TOKEN_TIMEOUT,
+            allow_redirects=False,
         )
         if answer.status_code == 429 or answer.status_code >= 500:
             raise Transient(f"the token endpoint answered {answer.status_code}")
         try:
-            token = answer.json()["access_token"] if answer.ok else None
-        except (ValueError, KeyError, TypeError):
+            content: dict[str, Any] = answer.json() if answer.ok else {}
+            token = content.get("access_token")
+        except (ValueError, AttributeError):
             token = None
         if not isinstance(token, str) or not token:
-            raise Fault(
+            raise TokenRefused(
                 "archive_refused",
                 f"archive.dicomweb.token_url answered {answer.status_code} without an access"
                 " token: the refresh token has expired or the client is not known; ask for a new"
-                " one and put it where the secrets are",
+                f" one, put it where the secrets are, and remove {STOP}",
             )
-        return token
+        return content
 
 
 def auth_of(settings: Mapping[str, Any], session: requests.Session) -> AuthBase | None:

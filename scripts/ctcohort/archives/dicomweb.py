@@ -28,7 +28,7 @@ from requests.adapters import HTTPAdapter
 from ..faults import Fault, InputError
 from ..headers import CT_IMAGE, KEYWORDS, Header, header_of, patient_mark
 from . import Arrived, Changed, FoundSeries, Query, nobody
-from .credentials import auth_of
+from .credentials import TokenRefused, auth_of
 from .manners import STOP, Manners
 from .multipart import PartReader, boundary_of
 from .retrying import Patience, Transient
@@ -298,6 +298,9 @@ class DicomwebArchive:
                 self._grant(response)
                 reply = _Reply(response, self.manners)
                 yield reply
+        except TokenRefused as fault:
+            self.manners.stop(str(fault))
+            raise
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             answer = f"{answer} broken"
             raise _broken(error, recalled=silence == RECALL_SECONDS) from None
