@@ -303,7 +303,8 @@ class DicomwebArchive:
             raise
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             answer = f"{answer} broken"
-            raise _broken(error, recalled=silence == RECALL_SECONDS) from None
+            recalled, bare = silence == RECALL_SECONDS, not self.session.cert
+            raise _broken(error, recalled=recalled, bare=bare) from None
         except Transient:
             answer = f"{answer} broken"
             raise
@@ -402,8 +403,11 @@ def _session(dicomweb: Mapping[str, Any]) -> requests.Session:
     return session
 
 
-def _broken(error: Exception, *, recalled: bool) -> Exception:
-    """What a connection's failure means: certificates are permanent, the rest is not."""
+def _broken(error: Exception, *, recalled: bool, bare: bool) -> Exception:
+    """What a connection's failure means: certificates are permanent, the rest is not.
+
+    `recalled`: a NEARLINE series was waited for. `bare`: this side shows no certificate.
+    """
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return Fault(
@@ -432,6 +436,12 @@ def _broken(error: Exception, *, recalled: bool) -> Exception:
         return Transient("the archive refused the connection")
     if "resolve" in text or "Name or service" in text:
         return Transient("the archive's host name is not known")
+    request = getattr(error, "request", None)
+    if bare and request is not None and str(request.url).startswith("https:"):
+        return Transient(
+            "the connection to the archive broke; where it always does, it may want a certificate"
+            " of this side (archive.dicomweb.client_certificate)"
+        )
     return Transient("the connection to the archive broke")
 
 
