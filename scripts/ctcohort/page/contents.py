@@ -265,18 +265,17 @@ def _coded(values: Sequence[str]) -> dict[str, Any]:
 
 
 def _parameters(directory: Path, stage: str) -> list[Any]:
-    """The JSON texts that ``.parameters/<stage>.json`` holds one after the other."""
+    """What ``.parameters/<stage>.json`` holds: JSON objects in a row, then maybe a word."""
     try:
         text = (directory / ".parameters" / f"{stage}.json").read_text(encoding="utf-8").strip()
     except OSError:
         return []
     found, place = [], 0
-    while place < len(text):
-        try:
-            value, place = json.JSONDecoder().raw_decode(text, place)
-        except ValueError:  # a partition is no JSON
-            value, place = text[place:], len(text)
+    while text[place:].startswith("{"):
+        value, place = json.JSONDecoder().raw_decode(text, place)
         found.append(value)
+    if text[place:]:  # a partition: K/N
+        found.append(text[place:])
     return found
 
 
