@@ -13,11 +13,12 @@ from pathlib import Path
 
 from . import ledger, manifest
 from .faults import InputError
-from .files import head, read_table, write_lines, write_table
+from .files import head, read_table, write_bytes, write_lines, write_table
 from .naming import name_of
 
 PATH = Path("index/partition.txt")
 KEY_FINGERPRINT = Path("index/key.fingerprint")
+PICTURES = {"qc": ".png", "qc/thumbnails": ".webp"}
 SHOWN = 5
 
 
@@ -30,8 +31,8 @@ def merge(parts: Sequence[Path], into: Path) -> list[str]:
     """Write the tables of all parts, in the order of the report table, and links to the volumes.
 
     `into` becomes a folder like that of an unpartitioned run: ``accessions.txt``, ``cohort.csv``,
-    ``series.csv``, ``splits.csv``, ``manifest.csv`` with the same content, and ``processed/`` with
-    symbolic links.
+    ``series.csv``, ``splits.csv``, ``manifest.csv`` with the same content, ``protocols.csv``, and
+    ``processed/`` and ``qc/`` with symbolic links to the volumes and the pictures that there are.
 
     Returns
     -------
@@ -63,9 +64,13 @@ def merge(parts: Sequence[Path], into: Path) -> list[str]:
     files = _volumes(rows, owner)
     _assert_made_alike(files, parts)
     _link(files, into / "processed")
+    for folder, ending in PICTURES.items():
+        _link(_pictures(rows, owner, folder, ending), into / folder)
     write_lines(into / "accessions.txt", selection)
     for name, (columns, content) in tables.items():
         write_table(into / name, columns, content)
+    if (protocols := parts[0] / "protocols.csv").exists():  # of the whole table, in every part
+        write_bytes(into / "protocols.csv", protocols.read_bytes())
     return [f"{len(parts)} parts, {len(rows)} accessions", *manifest.counts(rows)]
 
 
@@ -194,6 +199,16 @@ def _volumes(rows: Sequence[dict[str, str]], owner: dict[str, Path]) -> list[Pat
     if lost:
         raise InputError(f"{_some(lost)}: not there; run the part again")
     return files
+
+
+def _pictures(
+    rows: Sequence[dict[str, str]], owner: dict[str, Path], folder: str, ending: str
+) -> list[Path]:
+    """Those of one kind that were made."""
+    wanted = (
+        owner[row["accession"]] / folder / f"{name_of(row['accession'])}{ending}" for row in rows
+    )
+    return [path for path in wanted if path.exists()]
 
 
 def _link(files: Sequence[Path], folder: Path) -> None:

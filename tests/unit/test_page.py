@@ -225,11 +225,21 @@ def test_a_merged_directory_has_a_page_too(cohort: Path) -> None:
     (cohort / "protocols.csv").unlink()
     shutil.rmtree(cohort / ".parameters")
     shutil.rmtree(cohort / "qc")
+    (cohort / "processed").mkdir()
+    (cohort / "processed" / "AA100000.json").write_text('{"parameters": {"spacing_mm": [1, 1, 1]}}')
     data = made(cohort).data
     assert data["table"] is None
-    assert data["run"]["parameters"] == {}
+    assert data["run"]["parameters"] == {"volume": {"spacing_mm": [1, 1, 1]}}
     assert data["thumbnails"] == data["pictures"] == []
     assert len(data["accessions"]) == COUNT
+
+
+def test_a_link_to_a_picture_that_is_gone_is_no_picture(cohort: Path) -> None:
+    folder = cohort / "qc" / "thumbnails"
+    gone = next(folder.glob("AA*.webp"))
+    gone.unlink()
+    gone.symlink_to(cohort / "part-1" / gone.name)
+    assert len(made(cohort).data["thumbnails"]) == len(places(cohort, "included")) - 1
 
 
 def test_nothing_selected_is_one_clear_error(tmp_path: Path) -> None:

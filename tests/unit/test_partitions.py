@@ -61,6 +61,10 @@ def make(directory: Path, reports: Path, part: tuple[int, int] | None) -> Path:
                 volume = Path("processed") / f"{name_of(name)}.npz"
                 write_json(volume.with_suffix(".json"), {"parameters_digest": "d"})
                 volume.write_text(name)
+                for folder, ending in partitions.PICTURES.items():
+                    write_lines(Path(folder) / f"{name_of(name)}{ending}", ["a picture"])
+        protocols = [{"protocol": "chest", "rows": len(found.whole), "selected": True}]
+        write_table(Path("protocols.csv"), ("protocol", "rows", "selected"), protocols)
         write_table(Path("manifest.csv"), manifest.COLUMNS, rows)
         write_table(ledger.PATH, ledger.COLUMNS, series)
     finally:
@@ -80,12 +84,23 @@ def test_the_merge_equals_a_run_that_was_never_divided(parts: list[Path], tmp_pa
     for _ in range(2):  # and may be done again
         partitions.merge(parts[::-1], merged)
         names = ("accessions.txt", "cohort.csv", "series.csv", "splits.csv", "manifest.csv")
-        for name in names:
+        for name in (*names, "protocols.csv"):
             assert (merged / name).read_bytes() == (whole / name).read_bytes(), name
-        made = sorted((whole / "processed").iterdir())
-        assert sorted(p.name for p in (merged / "processed").iterdir()) == [p.name for p in made]
-        for path in made:
-            assert (merged / "processed" / path.name).read_bytes() == path.read_bytes()
+        for folder in ("processed", *partitions.PICTURES):
+            made = sorted(path for path in (whole / folder).iterdir() if path.is_file())
+            linked = (path for path in (merged / folder).iterdir() if path.is_file())
+            assert sorted(path.name for path in linked) == [path.name for path in made]
+            for path in made:
+                assert (merged / folder / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_part_whose_pictures_were_not_made_is_merged_too(
+    parts: list[Path], tmp_path: Path
+) -> None:
+    shutil.rmtree(parts[1] / "qc")
+    partitions.merge(parts, tmp_path / "merged")
+    there = {path.name for part in parts[::2] for path in (part / "qc").glob("*.png")}
+    assert {path.name for path in (tmp_path / "merged" / "qc").glob("*.png")} == there
 
 
 def test_an_accession_keeps_its_part_when_rows_are_added(tmp_path: Path) -> None:

@@ -100,7 +100,11 @@ def _policy(texts: Mapping[str, str]) -> str:
 
 def _present(folder: Path, ending: str, contents: Contents) -> dict[int, Path]:
     """The volumes' pictures of one kind that are there."""
-    there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    there = (
+        {entry.name for entry in os.scandir(folder) if entry.is_file()}
+        if folder.is_dir()
+        else set()
+    )
     return {
         place: folder / f"{name}{ending}"
         for place, name in contents.names.items()

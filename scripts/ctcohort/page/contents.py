@@ -395,14 +395,15 @@ def _run(directory: Path) -> dict[str, Any]:
     """What made this: release, packages, parameters as the stages noted them, dates."""
     select = _parameters(directory, "select")
     index = _parameters(directory, "index")
-    volume = _parameters(directory, "volume")
+    noted = _parameters(directory, "volume")
+    volume = json.loads(noted[0]["volume"]) if noted else _recorded(directory)
     splits = _parameters(directory, "splits")
     parameters = {
         "columns": select[:1],
         "select": select[1:2],
         "partition": select[2:3],
         "series": index[:1],
-        "volume": [json.loads(volume[0]["volume"])] if volume else [],
+        "volume": [volume] if volume else [],
         "splits": splits[:1],
     }
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
@@ -417,6 +418,14 @@ def _run(directory: Path) -> dict[str, Any]:
             if (directory / name).exists()
         ],
     }
+
+
+def _recorded(directory: Path) -> dict[str, Any]:
+    """The parameters of a volume that is there, where the stages noted theirs elsewhere: `merge`
+    has proven that all volumes were made with the same."""
+    record = next((directory / "processed").glob("*.json"), None)
+    parameters: dict[str, Any] = json.loads(record.read_text())["parameters"] if record else {}
+    return parameters
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -762,7 +762,7 @@
       ? Object.entries(values).map(([key, value]) => [`${section}.${key}`, text(value)]) : [[section, text(values)]]);
     $("run-facts").replaceChildren(
       h("div", {}, h("h3", {}, "Made by"), facts(made), h("h3", { class: "gap" }, "Environment of this page"), facts(environment)),
-      h("div", {}, h("h3", {}, "Parameters"), h("p", { class: "about" }, parameters.length ? "As the stages noted them. What is not listed is none, false or empty." : "Not noted in this directory; the records in processed/ hold those of each volume."), facts(parameters)));
+      h("div", {}, h("h3", {}, "Parameters"), h("p", { class: "about" }, parameters.length ? "As the stages noted them. What is not listed is none, false, empty or not noted here." : "Not noted in this directory."), facts(parameters)));
   }
 
   drawTop();
