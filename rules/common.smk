@@ -54,6 +54,7 @@ os.environ.update(
     CT_COHORT=str(Path(workflow.basedir) / "scripts"),
     CT_COHORT_ARCHIVE=json.dumps(config["archive"]),
     CT_COHORT_RAW=config["raw"],
+    CT_COHORT_CONNECTIONS=str(connections_of(config)),
 )
 
 COMPANIONS = ("received", "processed")  # folders that keep a record of each volume
