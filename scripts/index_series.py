@@ -53,6 +53,7 @@ def main() -> None:
         read_merged_mrns(Path(options.merged_mrns) if options.merged_mrns else None),
     )
     key = answers.patient_key()
+    warn_of_strangers(options.exclusions, cohort, left_out, left_out_patients)
     series, volume = parse(options.series, SeriesRules), parse(options.verdict, VolumeRules)
 
     def rows_for(event: _Event, archive: Archive) -> Iterable[_Row]:
@@ -79,6 +80,19 @@ def main() -> None:
     write_table(options.ledger, ledger.COLUMNS, rows)
     lines = forecast(rows, settings, keep_raw=options.raw == "keep")
     print("\n".join(lines), file=sys.stderr)
+
+
+def warn_of_strangers(path: str, cohort: list[_Event], names: set[str], patients: set[str]) -> None:
+    """One line on rows of the exclusions that match nothing: they may be misspelt."""
+    unknown = len(names - {row["accession"] for row in cohort})
+    unknown += len(patients - {row["patient_mrn"] for row in cohort})
+    if unknown:
+        print(
+            f"warning: {path}: {unknown} of {len(names) + len(patients)} accessions and MRNs match"
+            " nothing in the cohort; check their spelling, unless another part or selection has"
+            " them",
+            file=sys.stderr,
+        )
 
 
 def each(
