@@ -29,7 +29,6 @@ rule all:
     input:
         "accessions.txt",
         "series.csv",
-        selected_volumes,
-        missing_companions,
+        unsettled_scans,
         "splits.csv",
         "manifest.csv",

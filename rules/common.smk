@@ -1,6 +1,7 @@
 """What the rules share. Only the standard library and Snakemake's own dependencies are needed."""
 
 import functools
+import gc
 import json
 import os
 import sys
@@ -8,6 +9,7 @@ import sys
 import snakemake
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import RerunTrigger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
@@ -16,6 +18,7 @@ from ctcohort.faults import InputError
 from ctcohort.files import head, write_lines
 from ctcohort.memory import peak_mb
 from ctcohort.naming import NAME_PATTERN, accession_of, name_of
+from ctcohort.settled import is_another_series, is_made_otherwise, is_settled, lacking
 from ctcohort.settings import (
     canonical,
     canonical_verdict,
@@ -25,6 +28,11 @@ from ctcohort.settings import (
     typed,
     volume_parameters,
 )
+
+# The jobs of a DAG are millions of objects that stay. To look among them for garbage again and again
+# would be a third of the time that planning takes.
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
 
 SCHEMA = yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text())
 config.update(typed(config, SCHEMA))
@@ -46,6 +54,7 @@ SELECT = canonical(config["select"])
 PARTITION = config["partition"] or ""
 SPLITS = canonical(config["splits"])
 PARAMETERS = volume_parameters(config["volume"])
+PARAMETERS_DIGEST = digest(PARAMETERS)
 
 # What is not science is not a parameter: it reaches the commands by the environment and reruns
 # nothing. The interpreter is Snakemake's own, unless --sdm conda puts another before it.
@@ -54,16 +63,11 @@ os.environ.update(
     CT_COHORT=str(Path(workflow.basedir) / "scripts"),
     CT_COHORT_ARCHIVE=json.dumps(config["archive"]),
     CT_COHORT_RAW=config["raw"],
-    CT_COHORT_CONNECTIONS=str(connections_of(config)),
 )
 
-COMPANIONS = ("received", "processed")  # folders that keep a record of each volume
-ARCHIVE_SHARES = 1_000_000  # of the archive, as declared in the profiles; see archive_share
-
-
-def archive_share(_wildcards):
-    """One connection's share of the archive, so that no more run at once than may."""
-    return ARCHIVE_SHARES // connections_of(config)
+# One connection's share of the archive, so that no more run at once than may; the profiles declare
+# the whole.
+ARCHIVE_SHARE = 1_000_000 // connections_of(config)
 
 
 def report_table(_wildcards):
@@ -83,20 +87,78 @@ def existing(path):
     return [path] if Path(path).exists() else []
 
 
+@functools.lru_cache(maxsize=1)
+def chosen_at(_stamp):
+    """By file name of each accession that has a selected series: the series and how many instances
+    it has, and the MB of memory that its volume takes."""
+    spacing = config["volume"]["spacing_mm"]
+    return {
+        name_of(row["accession"]): (
+            f"{row['series_uid']} {row['instances']}",
+            peak_mb(row, spacing),
+        )
+        for row in ledger.selected()
+    }
+
+
+def chosen():
+    """The choice that `series.csv` holds now; none where it is not written yet."""
+    return chosen_at(ledger.PATH.stat().st_mtime_ns) if ledger.PATH.exists() else {}
+
+
 def selected_names():
     """File names of the accessions that have a selected series, once the ledger is up to date."""
     checkpoints.index_series.get()
-    return map(name_of, ledger.selected())
+    return list(chosen())
+
+
+def is_looked_into():
+    """Whether the command line asks for more than the records can tell: -F, -R, other triggers."""
+    settings = workflow.dag_settings
+    more = {RerunTrigger.CODE, RerunTrigger.SOFTWARE_ENV} & set(settings.rerun_triggers)
+    return bool(settings.forceall or settings.forcerun or more)
+
+
+def needs_nothing(name):
+    """Whether a scan is as it should be, so that none of its jobs is planned."""
+    series, _ = chosen().get(name, ("", 0))
+    return bool(series) and not is_looked_into() and is_settled(name, series, PARAMETERS_DIGEST)
+
+
+@functools.lru_cache(maxsize=1)
+def unsettled_at(_stamp):
+    return {name for name in chosen() if not needs_nothing(name)}
+
+
+def unsettled():
+    """File names of the selected scans that may need a job, as seen when the ledger was written or
+    found."""
+    names = selected_names()
+    return unsettled_at(ledger.PATH.stat().st_mtime_ns) if names else set()
+
+
+def unsettled_scans(_wildcards):
+    return [path for name in sorted(unsettled()) for path in lacking(name)]
 
 
 def selected_volumes(_wildcards):
-    return [f"processed/{name}.npz" for name in selected_names()]
+    """Every volume; who makes it is asked only for those that may need it."""
+    pending = unsettled()
+    return [
+        path if name in pending else before_update(path)
+        for name in selected_names()
+        for path in [f"processed/{name}.npz"]
+    ]
 
 
-def missing_companions(_wildcards):
-    """Records of what was received and made that are not there: a volume alone would hide it."""
-    files = (f"{folder}/{name}.json" for name in selected_names() for folder in COMPANIONS)
-    return [path for path in files if not Path(path).exists()]
+def made(path):
+    """A file of a scan as another file's input; who makes it is asked only if the scan needs it."""
+
+    def of(wildcards):
+        named = path.format(acc=wildcards.acc)
+        return before_update(named) if needs_nothing(wildcards.acc) else named
+
+    return of
 
 
 def selected_pictures(_wildcards):
@@ -111,21 +173,10 @@ def selected_niftis(_wildcards):
     return [f"nifti/{name}.nii.gz" for name in selected_names()]
 
 
-def chosen(wildcards):
-    """The ledger's row of the selected series; empty where there is none (yet)."""
-    if not ledger.PATH.exists():
-        return {}
-    return ledger.selected().get(accession_of(wildcards.acc), {})
-
-
 def chosen_series(wildcards):
     """What a download depends on: the chosen series, and how many instances it has."""
-    row = chosen(wildcards)
-    return f"{row['series_uid']} {row['instances']}" if row else ""
-
-
-def series_uid(wildcards):
-    return chosen(wildcards).get("series_uid", "")
+    series, _ = chosen().get(wildcards.acc, ("", 0))
+    return series
 
 
 def ledger_of(wildcards):
@@ -135,13 +186,13 @@ def ledger_of(wildcards):
     even where `.snakemake` was lost.
     """
     checkpoints.index_series.get()
-    uid = series_uid(wildcards)
-    if not uid:
+    series = chosen_series(wildcards)
+    if not series:
         raise WorkflowError(
             f"accession {accession_of(wildcards.acc)} has no selected series; series.csv says why"
         )
-    known = head(Path(f"received/{wildcards.acc}.json"))
-    return "series.csv" if known and f'"{uid}"' not in known else ancient("series.csv")
+    stale = is_another_series(wildcards.acc, series)
+    return "series.csv" if stale else ancient("series.csv")
 
 
 @functools.cache
@@ -157,22 +208,20 @@ def noted(stage, parameters):
     return str(path)
 
 
-def parameters_of(wildcards):
-    """The parameters as a volume's input: only newer than the volume if it was made with others.
+def other_parameters(wildcards):
+    """The parameters as a volume's input, if it was made with others: they are newer then.
 
     The scan record says which parameters made it, so that a change is noticed even where
     `.snakemake` was lost.
     """
     path = noted("volume", PARAMETERS)
-    known = head(Path(f"processed/{wildcards.acc}.json"))
-    stale = known and f'"{digest(PARAMETERS)}"' not in known
-    return path if stale else ancient(path)
+    return path if is_made_otherwise(wildcards.acc, PARAMETERS_DIGEST) else []
 
 
 def volume_memory(wildcards, attempt):
     """Memory of preprocessing in MB, from the ledger's size of the series; doubled on a retry."""
-    row = chosen(wildcards)
-    return attempt * (peak_mb(row, config["volume"]["spacing_mm"]) if row else 1000)
+    _, memory = chosen().get(wildcards.acc, ("", 1000))
+    return attempt * memory
 
 
 onstart:

@@ -9,7 +9,7 @@ rule download_series:
     conda:
         "../envs/archive.yaml"
     resources:
-        archive_share=archive_share,
+        archive_share=ARCHIVE_SHARE,
     params:
         series=chosen_series,
     shell:

@@ -10,8 +10,8 @@ rule scrolls:
 
 rule draw_scan:
     input:
-        volume="processed/{acc}.npz",
-        record="processed/{acc}.json",
+        volume=made("processed/{acc}.npz"),
+        record=made("processed/{acc}.json"),
     output:
         picture="qc/{acc}.png",
         thumbnail="qc/thumbnails/{acc}.webp",
@@ -29,8 +29,8 @@ rule draw_scan:
 
 rule draw_scroll:
     input:
-        volume="processed/{acc}.npz",
-        record="processed/{acc}.json",
+        volume=made("processed/{acc}.npz"),
+        record=made("processed/{acc}.json"),
     output:
         scroll="qc/scrolls/{acc}.webp",
     log:

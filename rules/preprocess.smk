@@ -2,7 +2,7 @@ rule preprocess_volume:
     input:
         series="raw/{acc}",
         received="received/{acc}.json",
-        parameters=parameters_of,
+        parameters=other_parameters,
     output:
         volume="processed/{acc}.npz",
         record="processed/{acc}.json",

@@ -57,7 +57,7 @@ rule nifti:
 
 rule export_nifti:
     input:
-        volume="processed/{acc}.npz",
+        volume=made("processed/{acc}.npz"),
     output:
         nifti="nifti/{acc}.nii.gz",
     log:

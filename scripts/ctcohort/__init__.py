@@ -15,6 +15,7 @@ Each module imports only modules that stand above it in this list:
 `geometry`     slices -> order, spacing, tilt, and the verdict on a series
 `selection`    which one series of an accession
 `ledger`       `series.csv`
+`settled`      which scans need no job
 `memory`       what a volume will take, for schedulers
 `answers`      what the archive answered, kept beside the ledger
 `archives`     folder, DICOMweb and DIMSE, behind one protocol
@@ -46,7 +47,7 @@ Each module imports only modules that stand above it in this list:
 ============== =====================================================================
 
 What Snakemake needs while it parses (`vocabulary`, `faults`, `hours`, `settings`, `files`,
-`naming`, `ledger`, `memory`) uses the standard library only.
+`naming`, `ledger`, `settled`, `memory`) uses the standard library only.
 """
 
 ALGORITHM_VERSION = "1"

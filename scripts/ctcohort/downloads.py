@@ -86,6 +86,7 @@ def _fetch(
     files = [checks[name].result() for name in sorted(wanted)]
     content = {
         "series_uid": headers[0].series_uid,
+        "instance_count": len(files),
         "transfer_syntaxes": sorted({file["transfer_syntax"] for file in files}),
         "bytes": sum(file["bytes"] for file in files),
         "duplicate_files": sum(header.copies - 1 for header in headers),

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +23,11 @@ ASK_AGAIN = STORE / "ask_again.txt"
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; renamed to `path` when the block ends well.
 
-    The temporary name starts with a dot and ends in the thread's number, which a process's first
-    thread shares with it, so that two that make the same file cannot mix. The file is flushed to
-    disk before it is renamed.
+    The temporary name starts with a dot and ends in the process number, so that two processes
+    making the same file cannot mix. The file is flushed to disk before it is renamed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
         descriptor = os.open(part, os.O_RDONLY)
@@ -93,7 +91,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def head(path: Path, size: int = 256) -> str:
+def head(path: Path | str, size: int = 256) -> str:
     """The first characters of a text file; empty where there is none."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:

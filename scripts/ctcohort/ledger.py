@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from .files import read_table
@@ -47,23 +46,14 @@ COLUMNS = (
 )
 
 
-def selected(path: Path = PATH) -> dict[str, dict[str, str]]:
-    """The selected row of each accession that has one; read once per time stamp of the file."""
-    return _selected(path, path.stat().st_mtime_ns)
+def selected(path: Path = PATH) -> Iterator[dict[str, str]]:
+    """The selected row of each accession that has one."""
+    return (row for row in read_table(path) if row["reason"] == SELECTED)
 
 
 def accessions(path: Path) -> dict[str, list[dict[str, str]]]:
     """All rows, by accession."""
     rows: dict[str, list[dict[str, str]]] = {}
-    for row in _rows(path):
+    for row in read_table(path):
         rows.setdefault(row["accession"], []).append(row)
     return rows
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    yield from read_table(path)
-
-
-@lru_cache(maxsize=1)
-def _selected(path: Path, _stamp: int) -> dict[str, dict[str, str]]:
-    return {row["accession"]: row for row in _rows(path) if row["reason"] == SELECTED}

@@ -110,6 +110,7 @@ def test_what_arrived_is_written_down(scene: Scene) -> None:
     files = {u: scene.raw / f"{u}.dcm" for u in scene.uids}
     assert content == {
         "series_uid": scene.headers[0].series_uid,
+        "instance_count": len(scene.uids),
         "transfer_syntaxes": [uid.ExplicitVRLittleEndian],
         "bytes": sum(path.stat().st_size for path in files.values()),
         "duplicate_files": 1,
