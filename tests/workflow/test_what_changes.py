@@ -179,6 +179,14 @@ def test_every_profile_has_exactly_the_triggers_that_mean_something(profile: Pat
     assert yaml.safe_load(profile.read_text())["rerun-triggers"] == ["mtime", "params", "input"]
 
 
+def test_the_slurm_profile_repeats_what_it_replaces() -> None:
+    own, other = (
+        yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
+        for name in ("default", "slurm")
+    )
+    assert own.items() <= other.items()
+
+
 def test_snakemakes_own_records_lost_run_nothing(site: Site) -> None:
     shutil.rmtree(site.folder / ".snakemake")
     assert_settled(site)
@@ -198,6 +206,28 @@ def test_a_change_that_was_only_looked_at_and_taken_back_runs_nothing(site: Site
     site.configure({"volume.spacing_mm": 7, "series.prefer_kernels": ["^B7"]})
     assert "index_series" in site.run("--dry-run").jobs
     site.configure(CONFIG | {"volume.spacing_mm": 6.5, "series.prefer_kernels": []})
+    assert_settled(site)
+
+
+def test_scans_that_need_nothing_are_not_even_planned(site: Site) -> None:
+    """So that a cohort of any size is looked at within seconds."""
+    assert "download_series" not in site.run("--dag").output
+    write_reports(site.folder, table_of(ONE, TWO, THIN, OTHER, LATER))
+    site.run("series.csv")
+    planned = site.run("--dag").output
+    assert LATER in planned
+    assert ONE not in planned
+
+
+def test_a_newer_time_stamp_of_the_same_content_runs_nothing(site: Site) -> None:
+    (site.folder / "received" / f"{ONE}.json").touch()
+    assert "download_series" in site.run("--dag").output
+    assert_settled(site)
+
+
+def test_what_is_asked_for_by_force_is_done(site: Site) -> None:
+    assert site.run("--forcerun", "preprocess_volume").jobs == REMADE
+    assert scan(TWO) <= site.run("--forcerun", "download_series", "--dry-run").jobs
     assert_settled(site)
 
 
