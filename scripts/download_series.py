@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # pydicom imports every decoder that it finds: most of the memory and of the start-up of a
-    # process that decodes nothing
-    sys.modules.update(dict.fromkeys(("numpy", "gdcm", "pylibjpeg", "PIL")))
+    # pydicom imports every decoder that it finds, and requests: most of the memory and of the
+    # start-up of a process that decodes nothing
+    sys.modules.update(dict.fromkeys(("numpy", "gdcm", "pylibjpeg", "PIL", "requests")))
 
 from ctcohort import answers
 from ctcohort.archives import Changed, open_archive
@@ -40,4 +40,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    del sys.modules["requests"]  # the archive may be asked by it
     run(main)
