@@ -67,13 +67,8 @@ PartitionName=main Nodes=ALL Default=YES DefMemPerCPU=500 MaxTime=1-00:00:00 Sta
 """
 
 
-ASKED_FOR = "CT_COHORT_TEST_SLURM"
-
-
 def why_not() -> str:
     """Why Slurm cannot be started here; empty if it can."""
-    if os.environ.get(ASKED_FOR) != "1":
-        return f"takes some ten minutes; set {ASKED_FOR}=1"
     if os.geteuid() != 0:
         return "needs root, to start Slurm's daemons"
     missing = [name for name in DAEMONS if _which(name) is None]
@@ -160,6 +155,8 @@ def _up(here: Cluster) -> None:
         )
     )
     DEFAULT_CONF.parent.mkdir(parents=True, exist_ok=True)
+    if DEFAULT_CONF.is_symlink():  # why_not saw that nothing is behind it
+        DEFAULT_CONF.unlink()
     DEFAULT_CONF.symlink_to(conf)
     munge = folder / "munge"
     (munge / "key").write_bytes(secrets.token_bytes(128))

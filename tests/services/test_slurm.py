@@ -1,6 +1,8 @@
-"""The demo hospital on a real Slurm of three nodes, both ways, and what may happen meanwhile."""
+"""The demo hospital on a real Slurm of three nodes, both ways, through all that may happen."""
 
+import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +18,8 @@ from . import slurm
 
 REPOSITORY = Path(__file__).parents[2]
 CONNECTIONS = 3
-LONG = 150
-"""Seconds after which waiting is a failure."""
+LONG = 600
+"""Seconds after which waiting is a failure; nothing else depends on time."""
 
 pytestmark = [
     pytest.mark.skipif(bool(slurm.why_not()), reason=f"Slurm: {slurm.why_not()}"),
@@ -27,57 +29,40 @@ pytestmark = [
 CONFIG = """\
 reports: {demo}/reports.csv
 columns: {{carry: [nodule]}}
-select: {{sample: {sample}}}
 archive: {{connections: {connections}, folder: {{path: {demo}/archive}}}}
 volume: {{spacing_mm: 4}}
 """
 
-FEW = 4
-"""Of the demo's accessions, where not all are needed."""
 
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Cluster]:
-    folder = tmp_path_factory.mktemp("slurm")
-    with slurm.cluster(folder, nodes=3) as running:
+    with slurm.cluster(tmp_path_factory.mktemp("slurm"), nodes=3) as running:
         yield running
-
-
-@pytest.fixture
-def nodes(cluster: slurm.Cluster) -> Iterator[slurm.Cluster]:
-    """The cluster, idle before and after."""
-    yield cluster
-    cluster.drain()
 
 
 @dataclass(frozen=True)
 class Hospital:
-    """The demo's archive and table, and what local runs make of them."""
+    """The demo's archive and table, and what a local run makes of them."""
 
     demo: Path
     scratch: Path
-
-    def directory(self, name: str, sample: int | None = None) -> Path:
-        """A new working directory."""
-        path = self.scratch / name
-        path.mkdir()
-        text = CONFIG.format(demo=self.demo, sample=sample or "null", connections=CONNECTIONS)
-        (path / "config.yaml").write_text(text)
-        return path
-
-    def locally(self, sample: int | None = None) -> dict[str, bytes]:
-        name = f"local-{sample}"
-        if not (self.scratch / name).exists():
-            snakemake(self.directory(name, sample), "--cores", "2").done(0)
-        return made(self.scratch / name)
+    results: dict[str, bytes]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
     scratch = tmp_path_factory.mktemp("hospital")
-    script = REPOSITORY / "scripts" / "make_demo.py"
-    subprocess.run([sys.executable, script, scratch / "demo"], check=True)
-    return Hospital(scratch / "demo", scratch)
+    demo = scratch / "demo"
+    subprocess.run([sys.executable, REPOSITORY / "scripts" / "make_demo.py", demo], check=True)
+    local = new_directory(scratch / "local", demo)
+    snakemake(local, "--cores", "2").done(0)
+    return Hospital(demo, scratch, made(local))
+
+
+def new_directory(path: Path, demo: Path) -> Path:
+    path.mkdir()
+    (path / "config.yaml").write_text(CONFIG.format(demo=demo, connections=CONNECTIONS))
+    return path
 
 
 def made(directory: Path) -> dict[str, bytes]:
@@ -173,85 +158,124 @@ def at_once(jobs: list[dict[str, str]]) -> int:
     return most
 
 
-def test_profile_a_cancelled_job_runs_again_and_downloads_keep_to_connections(
-    nodes: slurm.Cluster, hospital: Hospital
-) -> None:
-    before = {job["id"] for job in nodes.jobs()}
-    directory = hospital.directory("profile")
+# profiles/slurm
+
+
+@dataclass(frozen=True)
+class Survived:
+    """A run with profiles/slurm to which everything happened: what it said, did and left."""
+
+    directory: Path
+    locked: str
+    text: str
+    jobs: list[dict[str, str]]
+    cancelled: str
+    lost: str
+    restarts: int
+
+
+@pytest.fixture(scope="module")
+def survived(cluster: slurm.Cluster, hospital: Hospital) -> Iterator[Survived]:
+    """Snakemake is killed and started again; then a job is cancelled, then a node goes away."""
+    directory = new_directory(hospital.scratch / "profile", hospital.demo)
     run = with_profile(directory)
-    victim = wait_for(lambda: running(nodes, "preprocess_volume"))[0]
-    nodes.run("scancel", victim["id"])
-    text = run.done(0)
-    jobs = [job for job in nodes.jobs() if job["id"] not in before]
-    downloads = [job for job in jobs if job["comment"].startswith("rule_download_series")]
-    assert "CANCELLED" in text
-    assert len(downloads) == len(list((directory / "received").iterdir()))
-    assert at_once(downloads) == CONNECTIONS
-    assert len({job["node"] for job in jobs}) == nodes.nodes
-    assert made(directory) == hospital.locally()
-    assert "Nothing to be done" in with_profile(directory).done(0)
-
-
-def test_profile_a_lost_node(nodes: slurm.Cluster, hospital: Hospital) -> None:
-    """Slurm queues the node's jobs again; Snakemake waits for them."""
-    directory = hospital.directory("lost-node", FEW)
-    run = with_profile(directory)
-    victim = wait_for(lambda: running(nodes, "preprocess_volume"))[0]
-    nodes.lose_node(victim["node"])
-    run.done(0)
-    assert made(directory) == hospital.locally(FEW)
-
-
-def test_profile_snakemake_is_killed_and_restarted(
-    nodes: slurm.Cluster, hospital: Hospital
-) -> None:
-    """Its Slurm jobs go on, and are submitted again beside themselves: that does no harm."""
-    directory = hospital.directory("killed", FEW)
-    run = with_profile(directory)
-    wait_for(lambda: running(nodes, "download_series"))
+    wait_for(lambda: running(cluster, "download_series"))
     os.killpg(run.process.pid, signal.SIGKILL)
     run.process.wait()
-    assert "LockException" in with_profile(directory).done(1)
+    orphans = cluster.jobs(states="running,pending")
+    assert len({job["name"] for job in orphans}) == 1  # a run's jobs bear one name
+    locked = with_profile(directory).done(1)
+    cluster.run("scancel", "--me", f"--name={orphans[0]['name']}")
     snakemake(directory, "--unlock").done(0)
-    with_profile(directory).done(0)
-    assert made(directory) == hospital.locally(FEW)
+
+    before = {job["id"] for job in cluster.jobs()}
+    run = with_profile(directory)
+    cancelled = wait_for(lambda: running(cluster, "preprocess_volume"))[0]
+    cluster.run("scancel", cancelled["id"])
+    lost = wait_for(lambda: [j for j in running(cluster, "preprocess_volume") if j != cancelled])[0]
+    cluster.lose_node(lost["node"])
+    text = run.done(0)
+    jobs = [job for job in cluster.jobs() if job["id"] not in before]
+    (restarts,) = re.findall(r"Restarts=(\d+)", cluster.run("scontrol", "show", "job", lost["id"]))
+    yield Survived(
+        directory, locked, text, jobs, cancelled["id"], lost["id"], restarts=int(restarts)
+    )
+    cluster.drain()
+
+
+def test_a_killed_snakemake_leaves_a_lock(survived: Survived) -> None:
+    assert "LockException" in survived.locked
+
+
+def test_a_cancelled_job_is_submitted_again(survived: Survived) -> None:
+    (victim,) = (job for job in survived.jobs if job["id"] == survived.cancelled)
+    same = [job for job in survived.jobs if job["comment"] == victim["comment"]]
+    assert sorted(job["state"] for job in same) == ["CANCELLED", "COMPLETED"]
+
+
+def test_the_jobs_of_a_lost_node_are_queued_again_by_slurm(survived: Survived) -> None:
+    (victim,) = (job for job in survived.jobs if job["id"] == survived.lost)
+    assert (victim["state"], survived.restarts) == ("COMPLETED", 1)
+
+
+def test_downloads_keep_to_the_connections_over_the_whole_cluster(survived: Survived) -> None:
+    downloads = [job for job in survived.jobs if job["comment"].startswith("rule_download_series")]
+    assert len({job["node"] for job in downloads}) > 1
+    assert at_once(downloads) == CONNECTIONS
+
+
+def test_the_profile_makes_what_a_local_run_makes(survived: Survived, hospital: Hospital) -> None:
+    assert made(survived.directory) == hospital.results
+    assert "Nothing to be done" in with_profile(survived.directory).done(0)
+
+
+# slurm/partitions.sbatch
 
 
 def test_parts_stopped_in_every_way_go_on_and_merge_to_what_one_run_makes(
-    nodes: slurm.Cluster, hospital: Hospital
+    cluster: slurm.Cluster, hospital: Hospital
 ) -> None:
-    dataset = hospital.directory("parts")
+    dataset = new_directory(hospital.scratch / "parts", hospital.demo)
     parts = [dataset / f"part-{number}" for number in (1, 2, 3)]
-    job = in_parts(dataset, "1-3", 3)
     logs = [dataset / f"part-{number}.log" for number in (1, 2, 3)]
-    wait_for(lambda: all(log.exists() and "download_series" in log.read_text() for log in logs))
+    job = in_parts(dataset, "1-3", 3)
+
+    def begun(number: int) -> bool:
+        return logs[number - 1].exists() and "rule download_series" in logs[number - 1].read_text()
+
     # the time limit is near; the whole task is cancelled; its node is lost
-    nodes.run("scancel", "--batch", "--signal=TERM", f"{job}_1")
-    nodes.run("scancel", f"{job}_2")
-    (third,) = (j for j in nodes.jobs(states="running") if j["id"] == f"{job}_3")
-    nodes.lose_node(third["node"])
-    wait_for(lambda: not nodes.jobs(states="running,completing,pending"))
+    wait_for(lambda: begun(1))
+    cluster.run("scancel", "--batch", "--signal=TERM", f"{job}_1")
+    wait_for(lambda: begun(2))
+    cluster.run("scancel", f"{job}_2")
+    wait_for(lambda: begun(3))
+    (third,) = (j for j in cluster.jobs(states="running") if j["id"] == f"{job}_3")
+    cluster.lose_node(third["node"])
+    wait_for(lambda: not cluster.jobs(states="running,completing,pending"))
     assert "Will exit after finishing currently running jobs" in logs[0].read_text()
     assert (parts[2] / "manifest.csv").exists()  # Slurm queued it again by itself
+
     again = in_parts(dataset, "1-3", 3)
-    wait_for(lambda: not nodes.jobs(states="running,completing,pending"))
-    ended = {j["id"]: j["state"] for j in nodes.jobs() if j["id"].startswith(f"{again}_")}
-    assert set(ended.values()) == {"COMPLETED"}, [log.read_text() for log in logs]
+    wait_for(lambda: not cluster.jobs(states="running,completing,pending"))
+    ended = {j["id"]: j["state"] for j in cluster.jobs()}
+    assert [ended[f"{again}_{number}"] for number in (1, 2, 3)] == ["COMPLETED"] * 3, [
+        log.read_text() for log in logs
+    ]
     merge = REPOSITORY / "scripts" / "merge_manifests.py"
     subprocess.run([sys.executable, merge, dataset / "merged", *parts], check=True)
-    assert made(dataset / "merged") == hospital.locally()
+    assert made(dataset / "merged") == hospital.results
     assert all("archive_share=1000000" in log.read_text() for log in logs)  # one at a time each
     assert all((part / "raw").readlink() == dataset / "scratch" / part.name for part in parts)
+    cluster.drain()
 
 
-def test_a_part_is_made_by_one_job_at_a_time(nodes: slurm.Cluster, hospital: Hospital) -> None:
-    dataset = hospital.directory("twice", FEW)
-    in_parts(dataset, "1", 1)
-    log = dataset / "part-1.log"
-    wait_for(lambda: log.exists() and "index_series" in log.read_text())
-    second = in_parts(dataset, "1", 1)
-    wait_for(lambda: not nodes.jobs(states="running,completing,pending"))
-    ended = {job["id"]: job["state"] for job in nodes.jobs()}
-    assert ended[f"{second}_1"] == "FAILED"
-    assert "is being made by another job" in log.read_text()
-    assert made(dataset / "part-1") == hospital.locally(FEW)
+def test_a_part_is_made_by_one_job_at_a_time(cluster: slurm.Cluster, hospital: Hospital) -> None:
+    dataset = new_directory(hospital.scratch / "twice", hospital.demo)
+    (dataset / "part-1").mkdir()
+    with open(dataset / "part-1" / ".running", "w") as another_job:
+        fcntl.flock(another_job, fcntl.LOCK_EX)
+        job = in_parts(dataset, "1", 1)
+        wait_for(lambda: not cluster.jobs(states="running,completing,pending"))
+    assert {j["id"]: j["state"] for j in cluster.jobs()}[f"{job}_1"] == "FAILED"
+    assert "is being made by another job" in (dataset / "part-1.log").read_text()
+    assert not (dataset / "part-1" / "config.yaml").exists()
