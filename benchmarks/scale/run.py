@@ -1,11 +1,13 @@
-"""What Snakemake itself costs for a data set of N accessions: planning, a no-op, ten new scans.
+"""What Snakemake itself costs for a data set of N accessions: planning, dispatch, a no-op, ten new.
 
     python benchmarks/scale/run.py 1000 10000 36861 --table benchmarks/scale/results.md
 
 One scan of the demo hospital is really made; its tables, files and Snakemake's own records are then
-copied N times under other names, in the order in which a run would have made them. That Snakemake
-finds nothing to do, and exactly twenty jobs and the manifest for ten scans that were taken away, is
-asserted. Volumes are a few bytes, raw folders are empty.
+copied N times under other names, in the order in which a run would have made them. That these are
+all the files that a run leaves, that Snakemake finds nothing to do, and exactly twenty jobs and the
+manifest for ten scans that were taken away, is asserted. Volumes are a few bytes, raw folders are
+empty. `dispatch` is a run whose jobs only touch their files, stopped after a while: what each scan
+then costs while N are waiting.
 """
 
 import argparse
@@ -37,9 +39,16 @@ volume: {{spacing_mm: 4}}
 """
 
 
+TOUCH = {
+    "download": "mkdir -p {output.series:q}; touch {output.received:q}",
+    "preprocess": "touch {output.volume:q} {output.record:q}",
+}
+"""What the rules of a scan do in `dispatch`."""
+
+
 @dataclass(frozen=True)
 class Measured:
-    """One run of Snakemake."""
+    """One run of Snakemake; of `dispatch`, the part in which `scans` were made."""
 
     state: str
     count: int
@@ -48,11 +57,14 @@ class Measured:
     peak_mb: float
     files: int
     output: str
+    scans: int = 0
 
     def row(self) -> str:
+        per_scan = 1000 * self.cpu_seconds / (self.scans or self.count)
+        peak = f"{self.peak_mb:.0f}" if self.peak_mb else ""
         return (
             f"| {self.count:,} | {self.state} | {self.cpu_seconds:.1f} | {self.wall_seconds:.0f} |"
-            f" {1000 * self.cpu_seconds / self.count:.2f} | {self.peak_mb:.0f} | {self.files:,} |"
+            f" {per_scan:.2f} | {peak} | {self.files:,} |"
         )
 
 
@@ -101,7 +113,9 @@ def measure(template: Path, directory: Path, count: int) -> Iterator[Measured]:
     tables = {"assign_splits": 1, "write_manifest": 1, "all": 1}
     assert planned(result) == {**of_scans(count), **tables}, planned(result)
     yield result
+    yield dispatched(directory, count)
     data.results()
+    assert kinds(directory) == kinds(template), kinds(directory) ^ kinds(template)
     result = snakemake("nothing to do", directory, count, "-n")
     assert "Nothing to be done" in result.output, result.output[-3000:]
     yield result
@@ -125,9 +139,16 @@ def planned(result: Measured) -> dict[str, int]:
     return {rule: int(count) for rule, count in found if rule != "total"}
 
 
+def command_line(workflow: Path, directory: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")),
+        *("--workflow-profile", str(workflow / "profiles" / "default")),
+        *("--directory", str(directory), "--cores", "2", "--quiet", "rules"),
+    ]
+
+
 def snakemake(state: str, directory: Path, count: int, *options: str) -> Measured:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-    command += ["--directory", str(directory), "--cores", "2", "--quiet", "rules", *options]
+    command = [*command_line(REPOSITORY, directory), *options]
     begun = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -145,6 +166,59 @@ def snakemake(state: str, directory: Path, count: int, *options: str) -> Measure
         sum(len(names) for _, _, names in os.walk(directory / ".snakemake")),
         text,
     )
+
+
+def dispatched(directory: Path, count: int) -> Measured:
+    """A run whose jobs only touch; its own CPU time between two moments, then killed."""
+    workflow = directory.with_name("touching")
+    if not workflow.exists():
+        ignore = shutil.ignore_patterns(".*", "tests", "benchmarks", "docs")
+        shutil.copytree(REPOSITORY, workflow, ignore=ignore)
+        for name, command in TOUCH.items():
+            rules = workflow / "rules" / f"{name}.smk"
+            head = rules.read_text().partition("    shell:")[0]
+            rules.write_text(f'{head}    shell:\n        "{command}"\n')
+    copy = directory.with_name("dispatched")
+    shutil.copytree(directory, copy)
+    process = subprocess.Popen(
+        command_line(workflow, copy), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        begin = now_made(copy, process, 20)
+        end = now_made(copy, process, min(begin[0] + 200, count * 3 // 4))
+    finally:
+        process.kill()
+        process.wait()
+    files = sum(len(names) for _, _, names in os.walk(copy / ".snakemake"))
+    shutil.rmtree(copy)
+    scans, cpu, wall = (after - before for before, after in zip(begin, end, strict=True))
+    return Measured("dispatch", count, cpu, wall, 0, files, "", int(scans))
+
+
+def now_made(directory: Path, process: subprocess.Popen[bytes], scans: int) -> tuple[float, ...]:
+    """When at least so many scans are made: how many, the process' CPU s, and the time in s."""
+    while True:
+        there = len(list(directory.glob("processed/*.npz")))
+        if there >= scans:
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks = int(fields[11]) + int(fields[12])  # proc(5): utime, stime
+            return there, ticks / os.sysconf("SC_CLK_TCK"), time.monotonic()
+        assert process.poll() is None, f"ended with {there} scans"
+        time.sleep(0.2)
+
+
+def kinds(directory: Path) -> set[str]:
+    """The files of a working directory and Snakemake's records, with scans' names left out."""
+    scans = "|".join(re.escape(path.stem) for path in (directory / "received").iterdir())
+    paths = [str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()]
+    records = (directory / ".snakemake" / "metadata").iterdir()
+    paths += [f"record of {base64.b64decode(path.name).decode()}" for path in records]
+    unseen = (".snakemake/", "logs/", "index/")
+    return {
+        re.sub(rf"\b({scans})\b", "*", path)
+        for path in paths
+        if not path.startswith(unseen) and not path.endswith(".dcm")
+    }
 
 
 def make_template(folder: Path) -> Path:
@@ -175,10 +249,9 @@ class Fabricated:
         self._write("protocols.csv", (self.template / "protocols.csv").read_text())
         self._table("cohort.csv")
         self._table("series.csv")
-        (parameters,) = (self.template / "processed" / ".parameters").iterdir()
-        relative = parameters.relative_to(self.template)
-        self._write(str(relative), parameters.read_text())
-        for name in ("accessions.txt", "protocols.csv", "cohort.csv", "series.csv", str(relative)):
+        for parameters in (self.template / ".parameters").iterdir():
+            self._write(f".parameters/{parameters.name}", parameters.read_text())
+        for name in ("accessions.txt", "protocols.csv", "cohort.csv", "series.csv"):
             self._record(name, name)
 
     def results(self) -> None:

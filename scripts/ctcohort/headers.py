@@ -336,12 +336,11 @@ def _texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     if raw.VR in (None, "UN", "SQ") or not raw.value.isascii() or b"\x1b" in raw.value:
         return _converted(dataset, keyword)
     key = keyword, raw.VR, raw.value, raw.is_little_endian
-    known = _KNOWN.get(key)
-    if known is None:
+    if key not in _KNOWN:
         if len(_KNOWN) >= MAX_KNOWN:
             _KNOWN.clear()
-        known = _KNOWN[key] = _converted(dataset, keyword)
-    return known
+        _KNOWN[key] = _converted(dataset, keyword)
+    return _KNOWN[key]
 
 
 def _converted(dataset: Dataset, keyword: str) -> tuple[str, ...]:

@@ -45,9 +45,6 @@ WORDS = {
 LABEL_VALUES, LABEL_LENGTH = 8, 24
 """A carried column with more different values, or a longer one, is not shown: it is no label."""
 
-LOG_FIELDS = 6
-"""Of a line of ``archive.log``: when, accession, what, bytes, answer, seconds."""
-
 AGES_AT_LEAST = 5
 """The ages of fewer volumes are not summed up: they would be those of single scans."""
 
@@ -387,12 +384,10 @@ def _log(path: Path) -> dict[str, float] | None:
     size = seconds = 0.0
     with open(path, encoding="utf-8") as lines:
         for line in lines:
-            fields = line.rstrip("\n").split("\t")
-            if len(fields) != LOG_FIELDS:  # cut short where a job was killed
-                continue
+            _, _, what, count, _, took = line.rstrip("\n").split("\t")
             requests += 1
-            if fields[2] == "fetch":
-                size, seconds = size + float(fields[3]), seconds + float(fields[5])
+            if what == "fetch":
+                size, seconds = size + float(count), seconds + float(took)
     return {"requests": requests, "bytes": size, "seconds": seconds}
 
 
