@@ -63,11 +63,11 @@ os.environ.update(
     CT_COHORT=str(Path(workflow.basedir) / "scripts"),
     CT_COHORT_ARCHIVE=json.dumps(config["archive"]),
     CT_COHORT_RAW=config["raw"],
+    CT_COHORT_CONNECTIONS=str(connections_of(config)),
 )
 
-# One connection's share of the archive, so that no more run at once than may; the profiles declare
-# the whole.
-ARCHIVE_SHARE = 1_000_000 // connections_of(config)
+ARCHIVE_SHARES = 1_000_000  # of the archive, as declared in the profiles
+ARCHIVE_SHARE = ARCHIVE_SHARES // connections_of(config)  # one connection's: no more run at once
 
 
 def report_table(_wildcards):

@@ -14,7 +14,7 @@ checkpoint index_series:
         "../envs/archive.yaml"
     threads: 8
     resources:
-        archive_share=ARCHIVE_SHARE,
+        archive_share=ARCHIVE_SHARES,  # it uses every connection of this run
     params:
         series=SERIES,
         verdict=VERDICT,
@@ -23,7 +23,7 @@ checkpoint index_series:
         "--exclusions={input.exclusions:q} --merged-mrns={input.merged_mrns:q} "
         '--archive "$CT_COHORT_ARCHIVE" --series {params.series:q} '
         "--verdict {params.verdict:q} --raw $CT_COHORT_RAW --threads {threads} "
-        "--ledger {output.ledger:q} "
+        "--connections $CT_COHORT_CONNECTIONS --ledger {output.ledger:q} "
         "> {log:q} 2>&1"
 
 

@@ -2,12 +2,16 @@
 
 import argparse
 import json
+import os
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from ctcohort import answers, ledger
-from ctcohort.archives import open_archive
+from ctcohort.archives import Archive, open_archive
 from ctcohort.faults import InputError, run
 from ctcohort.files import read_table, write_table
 from ctcohort.forecast import forecast
@@ -16,6 +20,9 @@ from ctcohort.reports import read_exclusions, read_merged_mrns
 from ctcohort.settings import SeriesRules, VolumeRules, parse
 
 PROGRESS_SECONDS = 30
+
+_Row = dict[str, object]
+_Event = dict[str, str]
 
 
 def main() -> None:
@@ -29,6 +36,9 @@ def main() -> None:
     parser.add_argument("--verdict", required=True, help="canonical JSON of part of volume")
     parser.add_argument("--raw", default="keep", help="the config's raw: keep or delete")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--connections", type=int, default=1, help="at once, to an archive over the network"
+    )
     parser.add_argument("--ledger", type=Path, required=True)
     options = parser.parse_args()
     settings = json.loads(options.archive)
@@ -43,34 +53,88 @@ def main() -> None:
         read_merged_mrns(Path(options.merged_mrns) if options.merged_mrns else None),
     )
     key = answers.patient_key()
-    archive = open_archive(settings, store=answers.STORE, key=key)
-    archive.prepare(threads=options.threads)
+    warn_of_strangers(options.exclusions, cohort, left_out, left_out_patients)
     series, volume = parse(options.series, SeriesRules), parse(options.verdict, VolumeRules)
-    rows: list[dict[str, object]] = []
-    started = told = time.monotonic()
-    for number, event in enumerate(cohort, 1):
+
+    def rows_for(event: _Event, archive: Archive) -> Iterable[_Row]:
         accession = event["accession"]
         if accession in left_out or event["patient_mrn"] in left_out_patients:
-            rows.append(blank_row(accession, "excluded_by_user"))
-        elif event["problem"]:
-            rows.append(blank_row(accession, event["problem"]))
-        else:
-            rows += rows_of(
-                accession,
-                query_of(event, settings["accession_prefixes"]),
-                patients=patients_of(event, check=settings["check_patient"], key=key),
-                archive=archive,
-                series=series,
-                volume=volume,
-            )
-        now = time.monotonic()
-        if now - told > PROGRESS_SECONDS:
-            told = now
-            left = (now - started) / number * (len(cohort) - number)
-            print(f"{number} of {len(cohort)} accessions, {left:.0f} s to go", file=sys.stderr)
+            return [blank_row(accession, "excluded_by_user")]
+        if event["problem"]:
+            return [blank_row(accession, event["problem"])]
+        return rows_of(
+            accession,
+            query_of(event, settings["accession_prefixes"]),
+            patients=patients_of(event, check=settings["check_patient"], key=key),
+            archive=archive,
+            series=series,
+            volume=volume,
+        )
+
+    connections = 1 if settings["kind"] == "folder" else options.connections
+    archives = [open_archive(settings, store=answers.STORE, key=key) for _ in range(connections)]
+    archives[0].prepare(threads=options.threads)
+    rows = [
+        row for several in told(each(cohort, archives, rows_for), len(cohort)) for row in several
+    ]
     write_table(options.ledger, ledger.COLUMNS, rows)
     lines = forecast(rows, settings, keep_raw=options.raw == "keep")
     print("\n".join(lines), file=sys.stderr)
+
+
+def warn_of_strangers(path: str, cohort: list[_Event], names: set[str], patients: set[str]) -> None:
+    """One line on rows of the exclusions that match nothing: they may be misspelt."""
+    unknown = len(names - {row["accession"] for row in cohort})
+    unknown += len(patients - {row["patient_mrn"] for row in cohort})
+    if unknown:
+        print(
+            f"warning: {path}: {unknown} of {len(names) + len(patients)} accessions and MRNs match"
+            " nothing in the cohort; check their spelling, unless another part or selection has"
+            " them",
+            file=sys.stderr,
+        )
+
+
+def each(
+    cohort: list[_Event],
+    archives: list[Archive],
+    rows_for: Callable[[_Event, Archive], Iterable[_Row]],
+) -> Iterator[list[_Row]]:
+    """The rows of each accession in turn; as many are asked for at once as there are archives."""
+    free: SimpleQueue[Archive] = SimpleQueue()
+    for archive in archives:
+        free.put(archive)
+
+    def work(event: _Event) -> list[_Row]:
+        archive = free.get()
+        try:
+            return list(rows_for(event, archive))
+        finally:
+            free.put(archive)
+
+    if len(archives) == 1:
+        yield from map(work, cohort)
+        return
+    with ThreadPoolExecutor(len(archives)) as pool:
+        try:
+            yield from pool.map(work, cohort)
+        except (SystemExit, KeyboardInterrupt) as end:
+            # what waits for the archive, perhaps for its hours, is not waited for
+            print(end, file=sys.stderr, flush=True)
+            os._exit(1)
+
+
+def told(results: Iterator[list[_Row]], total: int) -> Iterator[list[_Row]]:
+    """`results`, with a line on progress now and then; what the store answers is quick, so the time
+    to go is judged by the pace since the last line."""
+    last, before = time.monotonic(), 0
+    for number, result in enumerate(results, 1):
+        yield result
+        now = time.monotonic()
+        if now - last > PROGRESS_SECONDS:
+            left = (now - last) / (number - before) * (total - number)
+            print(f"{number} of {total} accessions, {left:.0f} s to go", file=sys.stderr)
+            last, before = now, number
 
 
 if __name__ == "__main__":

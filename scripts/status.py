@@ -59,8 +59,8 @@ def main() -> None:
 
 
 def _stopped(directory: Path) -> Iterator[str]:
-    """What holds everything up: the archive's two files, and the last line of the logs of rules
-    that work on the whole cohort."""
+    """What holds everything up, the archive's two files and the errors of rules that work on the
+    whole cohort; and what these rules warn of."""
     for file in (STOP, PAUSE):
         if (directory / file).exists():
             cause = " ".join((directory / file).read_text(errors="replace").split())
@@ -71,6 +71,7 @@ def _stopped(directory: Path) -> Iterator[str]:
         place = text.rfind("error: ")
         if place >= 0:
             yield f"{stage}: {text[place:].strip()}"
+        yield from (f"{stage}: {line}" for line in text.splitlines() if line[:9] == "warning: ")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +24,12 @@ ASK_AGAIN = STORE / "ask_again.txt"
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; renamed to `path` when the block ends well.
 
-    The temporary name starts with a dot and ends in the process number, so that two processes
-    making the same file cannot mix. The file is flushed to disk before it is renamed.
+    The temporary name starts with a dot and ends in the thread's number, which a process's first
+    thread shares with it, so that two that make the same file cannot mix. The file is flushed to
+    disk before it is renamed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
     try:
         yield part
         descriptor = os.open(part, os.O_RDONLY)

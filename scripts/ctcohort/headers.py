@@ -336,11 +336,12 @@ def _texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     if raw.VR in (None, "UN", "SQ") or not raw.value.isascii() or b"\x1b" in raw.value:
         return _converted(dataset, keyword)
     key = keyword, raw.VR, raw.value, raw.is_little_endian
-    if key not in _KNOWN:
+    known = _KNOWN.get(key)
+    if known is None:
         if len(_KNOWN) >= MAX_KNOWN:
             _KNOWN.clear()
-        _KNOWN[key] = _converted(dataset, keyword)
-    return _KNOWN[key]
+        known = _KNOWN[key] = _converted(dataset, keyword)
+    return known
 
 
 def _converted(dataset: Dataset, keyword: str) -> tuple[str, ...]:

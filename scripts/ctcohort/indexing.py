@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, replace
 
 from . import answers
 from .answers import Answer
-from .archives import LOOKED_AT, Archive, FoundSeries, Query
+from .archives import LOOKED_AT, Archive, Changed, FoundSeries, Query
 from .faults import Fault
 from .headers import Header, patient_mark
 from .naming import name_of
@@ -46,12 +46,20 @@ def rows_of(
             if answer is None or not answer.settled or answer.query != query:
                 answer = Answer(archive.find(query), query=query)
             reason = _accession_reason(answer, patients)
-            candidates = [] if reason else _settle(answer, query, archive, series, volume)
+
+            def keep() -> None:
+                if answer.series and not archive.answers_are_free:
+                    answers.save(accession, answer)
+
+            keep()
+            candidates = [] if reason else _settle(answer, query, archive, series, volume, keep)
             if not reason and _several_patients(answer):
                 reason, candidates = "patient_mismatch", []
     except Fault as fault:
         if not fault.transient:
             raise
+        if isinstance(fault, Changed):
+            answers.path_of(accession).unlink(missing_ok=True)
         yield blank_row(accession, "no_answer")
         return
     if answer.series:
@@ -93,9 +101,15 @@ def _several_patients(answer: Answer) -> bool:
 
 
 def _settle(
-    answer: Answer, query: Query, archive: Archive, series: SeriesRules, volume: VolumeRules
+    answer: Answer,
+    query: Query,
+    archive: Archive,
+    series: SeriesRules,
+    volume: VolumeRules,
+    keep: Callable[[], None],
 ) -> list[Candidate]:
-    """Choose among the candidates, asking for headers only of those that can still win."""
+    """Choose among the candidates, asking for headers only of those that can still win; `keep`
+    them as they arrive."""
     candidates = [
         Candidate(
             s.series_uid, s.study_uid, s.instances, answer.headers.get(s.series_uid), s.modality
@@ -122,6 +136,7 @@ def _settle(
             candidate.headers = answer.headers[candidate.series_uid] = headers
             if candidate.arriving:
                 _count_again(candidate, answer, archive.find(query))
+            keep()
 
 
 def _count_again(candidate: Candidate, answer: Answer, found: list[FoundSeries]) -> None:

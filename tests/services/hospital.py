@@ -148,12 +148,15 @@ class Run:
         ]
         write_table(self.folder / "cohort.csv", COHORT, rows)
 
-    def index(self) -> subprocess.CompletedProcess[str]:
-        return self._command(
+    def index(self, connections: int = 1) -> subprocess.CompletedProcess[str]:
+        return self._command(*self.index_arguments(), "--connections", str(connections))
+
+    def index_arguments(self) -> list[str]:
+        return [
             "index_series.py", "accessions.txt", "cohort.csv", "--ledger", "series.csv",
             "--series", canonical(DEFAULTS["series"]),
             "--verdict", canonical_verdict(DEFAULTS["volume"]),
-        )  # fmt: skip
+        ]  # fmt: skip
 
     def ledger(self) -> list[dict[str, str]]:
         return list(read_table(self.folder / "series.csv"))

@@ -217,6 +217,24 @@ def test_limits_are_shared_by_the_connections(working, monkeypatch):  # noqa: AR
     assert slept[1:] == [0, pytest.approx(0.2)]
 
 
+def test_refusals_slow_down_and_answers_speed_up_again(working, monkeypatch):  # noqa: ARG001
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    behaved = Manners(FREE)
+    for answer in ("200", "503", "429", "refused", "200", "200", "200", "200", "200"):
+        behaved.before_request()
+        behaved.after_request("find", 0, answer)
+    behaved.before_request()
+    assert slept[:5] == [0, 0, 1, 2, 4]
+    assert slept[5:] == sorted(slept[5:], reverse=True)
+    assert slept[-1] == 0
+    for _ in range(20):
+        behaved.after_request("find", 0, "503")
+    behaved.before_request()
+    assert slept[-1] == manners.LONGEST_DELAY
+
+
 def test_outside_the_hours_and_while_paused_nothing_is_asked(working, monkeypatch):
     tomorrow = datetime.now(UTC) + timedelta(days=2)
     behaved = Manners({**FREE, "hours": [manners_day(tomorrow)], "timezone": "UTC"})

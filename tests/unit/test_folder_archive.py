@@ -151,6 +151,28 @@ def test_what_is_no_uid_never_becomes_a_path(
         open_folder(tmp_path / "tree", store)
 
 
+def test_a_folder_that_cannot_be_read_is_warned_of_without_its_name(
+    root: Path,
+    store: Path,
+    open_folder: Opened,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (root / "QUASIMODO").mkdir()
+    scandir = os.scandir
+
+    def closed(path: str) -> object:
+        if str(path).endswith("QUASIMODO"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert uids(open_folder(root, store))
+    told = capsys.readouterr().err
+    assert "warning: 1 folders of archive.folder.path cannot be read" in told
+    assert "QUASIMODO" not in told
+
+
 def test_a_folder_that_is_none_is_named(tmp_path: Path, store: Path) -> None:
     settings = {"kind": "folder", "folder": {"path": str(tmp_path / "none"), "link": False}}
     archive = open_archive(settings, store=store, key=KEY)

@@ -14,7 +14,7 @@ import pytest
 
 from ctcohort import answers, ledger, phantoms
 from ctcohort.answers import Answer
-from ctcohort.archives import FoundSeries, Query
+from ctcohort.archives import Changed, FoundSeries, Query
 from ctcohort.faults import Fault
 from ctcohort.headers import Header, header_of, patient_mark
 from ctcohort.indexing import patients_of, query_of, rows_of
@@ -199,6 +199,27 @@ def test_a_permanent_fault_stops_the_index(where: object) -> None:
     archive.fault, archive.fault_at = Fault("archive_refused", "x"), where  # type: ignore[assignment]
     with pytest.raises(Fault):
         index(archive)
+
+
+def test_what_had_arrived_before_a_fault_is_not_asked_again() -> None:
+    archive = Remote(series(5, 2), series(5, 3))
+    archive.fault, archive.fault_at = Fault("archive_unreachable", "x", transient=True), 3  # type: ignore[assignment]
+    assert only(index(archive)) == "no_answer"
+    archive.fault = None
+    before = [what for what in archive.asked if what != 3]
+    archive.asked.clear()
+    assert reasons(index(archive)) == {2: "selected", 3: "tie_lost"}
+    assert not set(before) & set(archive.asked)
+
+
+def test_an_answer_that_no_longer_holds_is_dropped() -> None:
+    archive = Remote(series(5, 2), series(6, 3))
+    archive.fault, archive.fault_at = Changed("gone"), 3  # type: ignore[assignment]
+    assert only(index(archive)) == "no_answer"
+    archive.fault = None
+    archive.asked.clear()
+    assert index(archive)[0]["reason"] == "selected"
+    assert archive.asked[0] == "find"
 
 
 # What is asked, and what is not

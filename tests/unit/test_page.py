@@ -162,6 +162,7 @@ def test_time_comes_from_the_access_log(cohort: Path) -> None:
         "2026-05-01T10:00:00\tA1\tfind\t0\t200\t0.5\n"
         "2026-05-01T10:00:01\tA1\tfetch\t3000000\t200\t2.0\n"
         "2026-05-01T10:00:04\tA2\tfetch\t1000000\t200\t2.0\n"
+        "2026-05-01T10:00:06\tA2\tfet"
     )
     assert made(cohort).data["bytes"]["log"] == {"requests": 3, "bytes": 4e6, "seconds": 4.0}
 

@@ -527,3 +527,15 @@ def test_the_same_bytes_whatever_the_cores_and_threads(
         path.unlink()
     fresh.run("--set-threads", "preprocess_volume=2")
     assert made(fresh) == first
+
+
+def test_exclusions_that_match_nothing_are_said_so(site: Site) -> None:
+    site.write(
+        "exclusions.csv", f"accession,mrn,reason\n{TWO},,seen\nA00O1,,misspelt\n,99,no one\n"
+    )
+    site.configure({"exclusions": "exclusions.csv"})
+    site.run()
+    log = (site.folder / "logs/index_series.log").read_text().splitlines()
+    (warning,) = [line for line in log if "warning" in line]
+    assert warning.startswith("warning: exclusions.csv: 2 of 3 accessions and MRNs match nothing")
+    assert f"index_series: {warning}" in site.script("status.py")

@@ -138,27 +138,10 @@ class FolderArchive:
             part = into / f".{header.sop_instance_uid}.{os.getpid()}"
             try:
                 _copy(source, part, link=self.link)
-            except FileNotFoundError:
-                raise Fault(
-                    "archive_refused",
-                    f"instance {header.sop_instance_uid} is no longer where the folder index saw"
-                    " it; run `snakemake --forcerun index_series` to look again",
-                ) from None
-            except PermissionError:
-                raise Fault(
-                    "archive_refused",
-                    f"instance {header.sop_instance_uid} may not be read; check the permissions"
-                    " of archive.folder.path",
-                ) from None
-            except OSError as error:  # its text would say the path, which may name a patient
+            except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                raise Fault(
-                    "archive_unreachable",
-                    f"instance {header.sop_instance_uid} cannot be copied ({error.strerror}); check"
-                    " the file system of archive.folder.path",
-                    transient=True,
-                ) from None
+                raise _unreadable(header, error) from None
             part.replace(into / f"{header.sop_instance_uid}.dcm")
             part.unlink(missing_ok=True)  # two links to one file are not renamed onto each other
             arrived(into / f"{header.sop_instance_uid}.dcm")
@@ -200,13 +183,39 @@ class FolderArchive:
         return replace(first, copies=len(copies), conflicting=not same)
 
     def _pixels(self, header: Header) -> bytes:
-        return bytes(dcmread(self.root / header.location).get("PixelData", b""))
+        try:
+            return bytes(dcmread(self.root / header.location).get("PixelData", b""))
+        except OSError as error:
+            raise _unreadable(header, error) from None
+
+
+def _unreadable(header: Header, error: OSError) -> Fault:
+    """Why an instance cannot be read: without its path, which may name a patient."""
+    instance = f"instance {header.sop_instance_uid}"
+    if isinstance(error, FileNotFoundError):
+        return Fault(
+            "archive_refused",
+            f"{instance} is no longer where the folder index saw it; run"
+            " `snakemake --forcerun index_series` to look again",
+        )
+    if isinstance(error, PermissionError):
+        return Fault(
+            "archive_refused",
+            f"{instance} may not be read; check the permissions of archive.folder.path",
+        )
+    return Fault(
+        "archive_unreachable",
+        f"{instance} cannot be read ({error.strerror}); check the file system of"
+        " archive.folder.path",
+        transient=True,
+    )
 
 
 def _walk(root: Path) -> Iterator[tuple[str, list[_File]]]:
     """Folders below `root` and their files; links are followed, each real folder once."""
     visited: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    closed: list[OSError] = []
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=closed.append):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in visited:
             folders.clear()
@@ -215,6 +224,12 @@ def _walk(root: Path) -> Iterator[tuple[str, list[_File]]]:
         folders[:] = sorted(filter(_is_text, folders))
         relative = os.path.relpath(folder, root)
         yield relative, [file for name in sorted(names) for file in _file(folder, relative, name)]
+    if closed:
+        print(
+            f"warning: {len(closed)} folders of archive.folder.path cannot be read, and what they"
+            " hold is not found; check their permissions",
+            file=sys.stderr,
+        )
 
 
 def _is_text(name: str) -> bool:

@@ -129,7 +129,10 @@ class Manners:
         FAILED.parent.mkdir(parents=True, exist_ok=True)
         with open(FAILED, "a", encoding="utf-8") as stream:
             stream.write(f"{fault.reason}\t{self.accession}\n")
-        lines = [line.split("\t") for line in FAILED.read_text(encoding="utf-8").splitlines()]
+        try:
+            lines = [line.split("\t") for line in FAILED.read_text(encoding="utf-8").splitlines()]
+        except FileNotFoundError:
+            return  # another job has just been served
         row: set[str] = set()
         for reason, accession in reversed(lines):
             if reason != fault.reason:

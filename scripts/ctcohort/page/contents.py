@@ -45,6 +45,9 @@ WORDS = {
 LABEL_VALUES, LABEL_LENGTH = 8, 24
 """A carried column with more different values, or a longer one, is not shown: it is no label."""
 
+LOG_FIELDS = 6
+"""Of a line of ``archive.log``: when, accession, what, bytes, answer, seconds."""
+
 AGES_AT_LEAST = 5
 """The ages of fewer volumes are not summed up: they would be those of single scans."""
 
@@ -384,10 +387,12 @@ def _log(path: Path) -> dict[str, float] | None:
     size = seconds = 0.0
     with open(path, encoding="utf-8") as lines:
         for line in lines:
-            _, _, what, count, _, took = line.rstrip("\n").split("\t")
+            fields = line.rstrip("\n").split("\t")
+            if len(fields) != LOG_FIELDS:  # cut short where a job was killed
+                continue
             requests += 1
-            if what == "fetch":
-                size, seconds = size + float(count), seconds + float(took)
+            if fields[2] == "fetch":
+                size, seconds = size + float(fields[3]), seconds + float(fields[5])
     return {"requests": requests, "bytes": size, "seconds": seconds}
 
 

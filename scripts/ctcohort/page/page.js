@@ -67,7 +67,9 @@
   };
   const verdict = (i) => { const change = changed.get(data.accessions[i]); return change ? change.verdict : made[i]; };
   const noteOf = (i) => changed.get(data.accessions[i])?.note || "";
-  const unsaved = () => [...changed.values()].filter((change) => !change.saved).length;
+  // a note alone is no review: it waits for its verdict
+  const isReview = ([accession, change]) => change.verdict || made[place.get(accession)];
+  const unsaved = () => [...changed].filter((entry) => isReview(entry) && !entry[1].saved).length;
   function mark(i, value, note) {
     const accession = data.accessions[i];
     const change = { verdict: value, note: note === undefined ? noteOf(i) : note };
@@ -151,7 +153,7 @@
     const link = h("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "reviews.csv" });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    for (const change of changed.values()) change.saved = true;
+    for (const entry of changed) if (isReview(entry)) entry[1].saved = true;
     keep();
     drawMarks();
   }
@@ -446,7 +448,6 @@
   function drawVerdict() {
     const value = verdict(viewing.list[viewing.at]);
     for (const each of VERDICTS) $(`mark-${each}`).setAttribute("aria-pressed", String(value === each));
-    $("note").disabled = !value;
   }
   function turn(step) {
     const to = viewing.at + step;
@@ -477,8 +478,9 @@
   $("viewer-close").addEventListener("click", () => $("viewer").close());
   $("note").addEventListener("change", () => {
     const i = viewing.list[viewing.at];
-    if (verdict(i)) mark(i, verdict(i), $("note").value.trim());
+    mark(i, verdict(i), $("note").value.trim());
   });
+  $("note").addEventListener("keydown", (event) => { if (event.key === "Enter") $("viewer").focus(); });
   $("viewer").addEventListener("close", () => {
     const i = viewing.list[viewing.at];
     const again = viewing.from?.isConnected && Number(viewing.from.dataset.scan) === i ? viewing.from : $("shown").querySelector(`[data-scan="${i}"]`) || viewing.from;
@@ -551,7 +553,7 @@
         return button;
       }));
     const room = Math.min(46, 260 / made.bins.length); // px of a bar, and of its label where each has one
-    const each = made.each && made.bins.every((bin) => bin.axis.length * 7 <= room);
+    const each = made.each && made.bins.every((bin) => bin.axis.length * 7.5 <= room);
     const axis = each ? made.bins.map((bin) => bin.axis) : made.ends || [made.bins[0].axis, made.bins[made.bins.length - 1].axis];
     return h("div", { class: "chart" },
       h("h3", {}, measure.title, h("span", {}, `median ${valued(measure, measure.spread.median)}`)), bars,
@@ -623,7 +625,7 @@
   function drawFlow() {
     const steps = [], terms = [];
     const term = (title, text) => terms.push(h("dt", {}, title), h("dd", {}, text));
-    const bar = (share, title) => h("div", { class: "bar" }, h("i", { share: ["width", share] }), h("b", { class: share < 0.3 ? "outside" : "" }, title));
+    const bar = (share, title) => h("div", { class: "bar" }, h("i", { share: ["width", share] }), share < 0.4 ? h("b", { class: "outside", share: ["marginLeft", share] }, title) : h("b", {}, title));
     const row = (number, share, title, lost, more) => h("li", { class: `step ${more || ""}` }, h("div", { class: "number" }, number), bar(share, title), h("ul", { class: "lost" }, lost));
     if (data.table) {
       const { rows, selected_rows: selected, protocols, by_pattern: pattern, other_protocols: others } = data.table;
@@ -637,7 +639,7 @@
     }
     const before = [];
     if (data.table) {
-      before.push("several rows may name one accession");
+      if (data.table.selected_rows > total) before.push("several rows may name one accession");
       if (data.table.sample) before.push(`a sample of ${count(data.table.sample)}`);
       if (data.table.partition) before.push(`part ${data.table.partition}`);
     }
