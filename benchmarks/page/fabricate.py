@@ -67,8 +67,6 @@ def fabricate(directory: Path, count: int, *, thumbnails: bool = True, whole: bo
             row |= {"status": "included", "status_reason": "", **_volume(rng, accession, whole)}
         rows.append(row)
         series += _series(rng, row, number)
-    columns = (*manifest.COLUMNS, "nodule")
-    write_table(directory / "manifest.csv", columns, rows)
     write_table(directory / "series.csv", ledger.COLUMNS, series)
     write_table(directory / "splits.csv", ("accession", "patient", "split"), splits)
     write_table(
@@ -76,6 +74,7 @@ def fabricate(directory: Path, count: int, *, thumbnails: bool = True, whole: bo
         ("accession", "mrn", "patient_mrn", "study_uid", "split", "problem", "nodule"),
         cohort,
     )
+    write_table(directory / "manifest.csv", (*manifest.COLUMNS, "nodule"), rows)
     write_lines(directory / "accessions.txt", accessions)
     write_table(
         directory / "protocols.csv",

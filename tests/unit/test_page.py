@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -215,11 +216,18 @@ def test_a_run_that_goes_on_shows_what_is_pending_and_failed(cohort: Path) -> No
     (cohort / "received").mkdir()
     (cohort / "received" / f"{included['accession']}.json").write_text("{}")
     page_now = made(cohort)
-    assert not page_now.data["finished"]
+    assert page_now.data["state"] == "going on"
     assert page_now.words("status")[:2] == ["pending", "failed"]
     downloaded = [step.name for step in STEPS].index("downloaded")
     assert page_now.data["reached"][:2] == [downloaded + 1, downloaded]
     assert page_now.data["flow"][-1]["count"] == 0
+
+
+def test_a_manifest_of_an_earlier_run_is_said_to_be_one(cohort: Path) -> None:
+    assert made(cohort).data["state"] == "finished"
+    made_at = (cohort / "manifest.csv").stat().st_mtime
+    os.utime(cohort / "series.csv", (made_at + 1, made_at + 1))
+    assert made(cohort).data["state"] == "earlier"
 
 
 def test_a_merged_directory_has_a_page_too(cohort: Path) -> None:

@@ -89,8 +89,7 @@ def gather(directory: Path, reviews_path: Path) -> Contents:
     """
     reviews = read_reviews(reviews_path)
     scans = _Scans(reviews)
-    finished = (directory / "manifest.csv").exists()
-    for row in _rows(directory, finished=finished):
+    for row in _rows(directory):
         scans.add(row, directory)
     if not scans.accessions:
         raise InputError(
@@ -112,7 +111,7 @@ def gather(directory: Path, reviews_path: Path) -> Contents:
     data = {
         "id": hashlib.sha256(index).hexdigest()[:16],
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
-        "finished": finished,
+        "state": _state(directory),
         "accessions": scans.accessions,
         "names": {place: name for place, name in names.items() if name != scans.accessions[place]},
         "reached": scans.reached,
@@ -229,8 +228,18 @@ class _Scans:
         return [key for key, values in self.carried.items() if not _is_label(values)]
 
 
-def _rows(directory: Path, *, finished: bool) -> Iterator[Mapping[str, Any]]:
-    if finished:
+def _state(directory: Path) -> str:
+    """Whether the manifest is there, and is that of the ledger: finished, going on, or earlier."""
+    manifest_path, ledger_path = directory / "manifest.csv", directory / ledger.PATH
+    if not manifest_path.exists():
+        return "going on"
+    later = ledger_path.exists() and ledger_path.stat().st_mtime > manifest_path.stat().st_mtime
+    return "earlier" if later else "finished"
+
+
+def _rows(directory: Path) -> Iterator[Mapping[str, Any]]:
+    """The manifest's, or what there would be in it now."""
+    if (directory / "manifest.csv").exists():
         yield from read_table(directory / "manifest.csv")
         return
     yield from manifest.rows(directory, manifest.read(directory), key=None)

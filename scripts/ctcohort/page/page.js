@@ -607,7 +607,7 @@
     $("headline").textContent = `${count(volumes.length)} of ${of(total, "scan")} became ${total === 1 ? "a volume" : "volumes"}.`;
     const sentences = [];
     if (data.table) sentences.push(`They were selected from ${of(data.table.rows, "row")} of the report table.`);
-    if (left) sentences.push(data.finished ? `${count(left)} ${left === 1 ? "was" : "were"} left out, ${left === 1 ? "for a reason" : "each for a reason"} that is named below.` : `${count(left)} ${left === 1 ? "is" : "are"} not made or left out, as named below.`);
+    if (left) sentences.push(data.state !== "going on" ? `${count(left)} ${left === 1 ? "was" : "were"} left out, ${left === 1 ? "for a reason" : "each for a reason"} that is named below.` : `${count(left)} ${left === 1 ? "is" : "are"} not made yet or left out, as named below.`);
     sentences.push(flagged ? `${of(flagged, "volume")} ${flagged === 1 ? "carries" : "carry"} a flag;` : "None carries a flag;", seen ? `a person has looked at ${count(seen)}.` : "nobody has recorded a look yet.");
     $("lead").textContent = sentences.join(" ");
     const figure = (title, value) => h("div", {}, h("dt", {}, title), h("dd", {}, value));
@@ -620,7 +620,11 @@
       figure("of DICOM behind them", size(data.bytes.raw_bytes)));
     if (data.bytes.spared) figures.push(figure("not fetched, by choosing first", size(data.bytes.spared)));
     $("figures").replaceChildren(...figures);
-    if (!data.finished) $("flow").prepend(h("p", { class: "notice" }, "The manifest is not written yet: this page shows what exists now."));
+    const notice = {
+      "going on": "The manifest is not written yet: this page shows what exists now.",
+      earlier: "series.csv is newer than the manifest: this page shows the last run that was finished. make status says what is true now.",
+    }[data.state];
+    if (notice) $("flow").prepend(h("p", { class: "notice" }, notice));
   }
   function drawFlow() {
     const steps = [], terms = [];
