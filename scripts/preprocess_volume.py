@@ -1,11 +1,17 @@
 """raw/<name>/ -> processed/<name>.npz and .json: Hounsfield units on an isotropic grid."""
 
 import argparse
+import gc
 import json
 import os
 import shutil
 import sys
 from pathlib import Path
+
+if __name__ == "__main__":
+    # pydicom imports every decoder that it finds, and what fetches its test files
+    sys.modules.update(dict.fromkeys(("gdcm", "pylibjpeg", "PIL", "requests")))
+    gc.disable()  # one scan, then the process ends: nothing is worth collecting
 
 
 def main() -> None:

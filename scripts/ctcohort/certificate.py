@@ -28,8 +28,8 @@ BONE_HU = 300
 BONE_SHARE = 0.002
 """Share of the body's voxels that must be bone for its place to mean anything."""
 
-EVERY = 2
-"""The histogram, body and bone are taken from every second row and column; clipped and padded
+EVERY = 4
+"""The histogram, body and bone are taken from every fourth row and column; clipped and padded
 voxels are counted on all."""
 
 SMALL_FOV_MM = 250.0

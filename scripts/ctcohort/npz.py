@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,9 +46,9 @@ def write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     ValueError
         For an array of 4 GiB and more.
     """
-    from imagecodecs import deflate_encode
+    from imagecodecs import deflate_crc32, deflate_encode
 
-    chunks: list[bytes | bytearray] = []
+    chunks: list[bytes | memoryview] = []
     directory: list[bytes] = []
     offset = 0
     for key, array in arrays.items():
@@ -57,14 +56,17 @@ def write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         content = _npy(array)
         if len(content) > _LIMIT:
             raise ValueError(f"{key} has {len(content)} bytes; a volume is limited to 4 GiB")
-        packed = deflate_encode(content, level=LEVEL, raw=True)
+        room: Any = np.empty(
+            len(content) + len(content) // 500 + 64, np.uint8
+        )  # if nothing shrinks
+        packed = memoryview(deflate_encode(content, level=LEVEL, raw=True, out=room))
         facts = struct.pack(
             "<HHHHHIIIHH",
             20,
             0,
             _DEFLATED,
             *_EPOCH,
-            zlib.crc32(content),
+            deflate_crc32(content),
             len(packed),
             len(content),
             len(name),

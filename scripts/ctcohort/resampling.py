@@ -13,6 +13,7 @@ needs more than a double's 53 bits (as long as clip_hu lies within about 4500 HU
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -105,24 +106,21 @@ def along_z(
     volume = npz.empty((z.size, *shape), np.int16)
     flat = volume.reshape(z.size, -1)
     tallest = max(block.high - block.low for block in z.blocks)
-    window = np.empty((2 * tallest, flat.shape[1]))
-    first = stop = 0  # slices first:stop are in window[: stop - first]
+    ring = np.zeros((tallest, flat.shape[1]))  # slice i is in row i % tallest
+    ends = np.rint(clip).astype(np.int16)
+    arrived = 0
     for block in z.blocks:
-        if block.high - first > len(window):
-            for place in range(block.low, stop):
-                window[place - block.low] = window[place - first]
-            first = block.low
-        while stop < block.high:
-            plane = next(slices).reshape(-1)
-            if stop >= first:
-                window[stop - first] = plane
-            stop += 1
-        samples = window[block.low - first : block.high - first]
+        for plane in itertools.islice(slices, block.high - arrived):
+            ring[arrived % tallest] = plane.reshape(-1)
+            arrived += 1
+        weights = np.zeros((block.last - block.first, tallest))
+        weights[:, np.arange(block.low, block.high) % tallest] = block.weights
         for columns in range(0, flat.shape[1], PART):
             part = slice(columns, columns + PART)
-            hu = block.weights @ samples[:, part]
-            np.clip(hu, *clip, out=hu)
-            flat[block.first : block.last, part] = np.rint(hu, out=hu)
+            hu = weights @ ring[:, part]
+            made = flat[block.first : block.last, part]
+            made[...] = np.rint(hu, out=hu)
+            np.clip(made, *ends, out=made)  # as if before rounding, which keeps order
     for _ in slices:
         pass  # beyond the last sample that is used, but still read, checked and measured
     return volume

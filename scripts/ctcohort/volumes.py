@@ -246,7 +246,8 @@ class _Reader:
             if file.start is None:
                 values = stored_values(dcmread(io.BytesIO(content)))
             else:
-                values = stored_values(file.dataset, content[file.start : file.start + file.length])
+                pixels = memoryview(content)[file.start : file.start + file.length]
+                values = stored_values(file.dataset, pixels)
         except Fault as fault:
             raise Fault(fault.reason, f"{file.path}: {fault}") from None
         if values.shape != (len(header.frames), header.rows, header.columns):
@@ -261,14 +262,23 @@ class _Reader:
 
 
 def _opened(path: Path, sha256: str) -> _File:
-    with open(path, "rb", buffering=HEADER_BYTES) as stream:
-        dataset = dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
-        if dataset.file_meta.TransferSyntaxUID.is_deflated:
-            return _File(path, sha256, dataset, None, 0)
-        length = enter_pixel_data(stream, dataset.file_meta.TransferSyntaxUID)
-        if length is None:
-            raise Fault("truncated_file", f"{path}: has no pixel data")
-        return _File(path, sha256, dataset, stream.tell(), length)
+    """Read a file's header: from its first bytes if they hold all of it, as they mostly do."""
+    with open(path, "rb", buffering=0) as file:
+        start = file.read(HEADER_BYTES)
+        try:
+            return _file(path, sha256, io.BytesIO(start))
+        except Exception:
+            return _file(path, sha256, io.BytesIO(start + file.read()))
+
+
+def _file(path: Path, sha256: str, stream: io.BytesIO) -> _File:
+    dataset = dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
+    if dataset.file_meta.TransferSyntaxUID.is_deflated:
+        return _File(path, sha256, dataset, None, 0)
+    length = enter_pixel_data(stream, dataset.file_meta.TransferSyntaxUID)
+    if length is None:
+        raise Fault("truncated_file", f"{path}: has no pixel data")
+    return _File(path, sha256, dataset, stream.tell(), length)
 
 
 def _ahead(work: Callable[[int], Any], places: Sequence[int], threads: int) -> Iterator[Any]:
