@@ -453,12 +453,12 @@ def _unusable(stack: Stack) -> str:
     uids = Counter((s.header.sop_instance_uid, s.index) for s in everything)
     if any(s.header.conflicting for s in everything) or max(uids.values()) > 1:
         return "conflicting_instances"
+    if any(s.frame.rescale_type.upper() not in HOUNSFIELD_NAMES for s in everything):
+        return "not_hounsfield"
     if any(
         s.frame.slope is None or not s.frame.slope or s.frame.intercept is None for s in everything
     ):
         return "no_rescale"
-    if any(s.frame.rescale_type.upper() not in HOUNSFIELD_NAMES for s in everything):
-        return "not_hounsfield"
     if sum(map(bool, stack.rivals)) >= FULL_PASS * len(stack.slices):
         return "duplicate_positions"
     return ""

@@ -63,6 +63,7 @@ KEYWORDS = (
     "RescaleSlope",
     "RescaleIntercept",
     "RescaleType",
+    "ModalityLUTSequence",
     "AvailableTransferSyntaxUID",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
@@ -70,6 +71,9 @@ KEYWORDS = (
 """What is read of an instance, and all that is ever kept: no name, no birth date."""
 
 _TAGS = {keyword: Tag(keyword) for keyword in (*KEYWORDS, "FrameType")}
+
+LOOKUP_TABLE = "MODALITY LUT"
+"""What stands in the place of a rescale type where the rescale is not linear (PS3.3 C.11.1)."""
 
 FAR_MM = 1e6
 """No position, direction or spacing is larger: what is, was damaged."""
@@ -89,7 +93,8 @@ class Frame:
     position : (x, y, z) of the centre of the first voxel, mm, patient LPS (PS3.3 C.7.6.2.1.1)
     orientation : direction of a row, then of a column, as unit vectors (same section)
     pixel_spacing : distance between rows, then between columns, mm (PS3.3 10.7.1.3)
-    slope, intercept, rescale_type : stored value -> output unit (PS3.3 C.11.1.1.2)
+    slope, intercept, rescale_type : stored value -> output unit (PS3.3 C.11.1.1.2); the type is
+        `LOOKUP_TABLE` where a Modality LUT is there, beside slope and intercept or without them
     image_type : ImageType, or FrameType of a multi-frame instance
     """
 
@@ -304,7 +309,11 @@ def _frame(sources: list[Dataset], image_type: tuple[str, ...]) -> Frame:
         pixel_spacing=_numbers(first("PixelSpacing"), "PixelSpacing", 2),
         slope=_number(first("RescaleSlope"), "RescaleSlope"),
         intercept=_number(first("RescaleIntercept"), "RescaleIntercept"),
-        rescale_type=_text(first("RescaleType"), "RescaleType"),
+        rescale_type=(
+            LOOKUP_TABLE
+            if any(_sequence(source, "ModalityLUTSequence") for source in sources)
+            else _text(first("RescaleType"), "RescaleType")
+        ),
         image_type=image_type,
     )
 

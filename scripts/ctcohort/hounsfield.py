@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
+from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import UID
 
 from .faults import Fault
 
-PLUGINS = {
-    "1.2.840.10008.1.2.5": "pydicom",  # RLE
-    "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000 lossless
-    "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
-    "1.2.840.10008.1.2.4.50": "gdcm",  # JPEG baseline
-    "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG lossless
-    "1.2.840.10008.1.2.4.70": "gdcm",  # JPEG lossless, first-order prediction
-    "1.2.840.10008.1.2.4.80": "gdcm",  # JPEG-LS lossless
-    "1.2.840.10008.1.2.4.81": "gdcm",  # JPEG-LS near-lossless
+CODECS = {
+    "1.2.840.10008.1.2.5": "dicomrle",  # RLE
+    "1.2.840.10008.1.2.4.50": "jpeg8",  # JPEG baseline
+    "1.2.840.10008.1.2.4.57": "jpeg8",  # JPEG lossless
+    "1.2.840.10008.1.2.4.70": "jpeg8",  # JPEG lossless, first-order prediction
+    "1.2.840.10008.1.2.4.80": "jpegls",  # JPEG-LS lossless
+    "1.2.840.10008.1.2.4.81": "jpegls",  # JPEG-LS near-lossless
+    "1.2.840.10008.1.2.4.90": "jpeg2k",  # JPEG 2000 lossless
+    "1.2.840.10008.1.2.4.91": "jpeg2k",  # JPEG 2000
 }
-"""pydicom's decoder plugin per compressed transfer syntax: always the same one, so that lossy
-pixels come out the same everywhere."""
+"""Codec of imagecodecs per compressed transfer syntax: always the same one, so that lossy pixels
+come out the same everywhere. While they decode, other threads run."""
 
 PIXEL_KEYWORDS = (
     "SamplesPerPixel",
@@ -41,11 +45,8 @@ PIXEL_KEYWORDS = (
 )
 """What decoding and padding need of a header."""
 
-PACKAGES = {
-    "gdcm": "python-gdcm (conda: gdcm)",
-    "pylibjpeg": "pylibjpeg and pylibjpeg-openjpeg",
-    "pydicom": "pydicom",
-}
+_END_OF_IMAGE = b"\xff\xd9"
+"""The marker at the end of every JPEG stream."""
 
 HARMLESS_PADDING_HU = -900.0
 """Padding above this could be tissue, and is only applied where it touches the border (rule 11)."""
@@ -64,24 +65,28 @@ def check_decoder(transfer_syntax: str) -> None:
     syntax = UID(transfer_syntax)
     if not syntax.is_transfer_syntax or not syntax.is_encapsulated:
         return
-    plugin = PLUGINS.get(transfer_syntax)
-    if plugin is None:
+    codec = CODECS.get(transfer_syntax)
+    if codec is None:
         raise Fault("undecodable_pixels", f"no decoder exists for {syntax.name} ({syntax})")
-    if not get_decoder(syntax).is_available or plugin not in get_decoder(syntax).available_plugins:
+    if not getattr(imagecodecs, codec.upper()).available:
         raise Fault(
             "undecodable_pixels",
-            f"{syntax.name} ({syntax}) needs {PACKAGES[plugin]}, which is not installed",
+            f"{syntax.name} ({syntax}) needs the codec {codec}, which the installed imagecodecs"
+            f" {imagecodecs.__version__} lacks",
         )
 
 
-def stored_values(dataset: Any, pixel_data: bytes | None = None) -> NDArray[np.integer[Any]]:
+def stored_values(dataset: Any, pixel_data: memoryview | None = None) -> NDArray[np.integer[Any]]:
     """Decoded pixels of an instance, (frames, rows, columns), in the pixels' own signedness.
+
+    Of each value the lowest BitsStored bits count, as the others may hold an overlay (PS3.5 8.1.1);
+    but padding that does not fit into them stays what the header says it is.
 
     Parameters
     ----------
     dataset : Dataset
         Has the image pixel module (PS3.3 C.7.6.3), `PIXEL_KEYWORDS`.
-    pixel_data : bytes, optional
+    pixel_data : memoryview, optional
         Value of its PixelData; None where the dataset itself has it.
 
     Raises
@@ -93,26 +98,68 @@ def stored_values(dataset: Any, pixel_data: bytes | None = None) -> NDArray[np.i
     check_decoder(syntax)
     if dataset.get("SamplesPerPixel", 1) != 1:
         raise Fault("undecodable_pixels", "more than one sample per pixel: not a CT image")
-    high, bits = dataset.get("HighBit"), dataset.get("BitsStored")
-    if not syntax.is_encapsulated and high and bits and high >= bits:
+    bits = dataset.get("BitsStored") or dataset.BitsAllocated
+    high = dataset.get("HighBit")
+    if not syntax.is_encapsulated and high and high >= bits:
         raise Fault(
             "undecodable_pixels",
             f"HighBit is {high} with BitsStored {bits}, expected {bits - 1} (PS3.5 8.1.1): values"
             " that do not begin at bit 0 are not read",
         )
+    data = memoryview(dataset.PixelData) if pixel_data is None else pixel_data
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deviations that the decoders repair
-            values, _ = get_decoder(syntax).as_array(
-                dataset if pixel_data is None else pixel_data,
-                raw=True,
-                decoding_plugin=PLUGINS.get(syntax, ""),
-                **({} if pixel_data is None else _options(dataset)),
-            )
+            if syntax.is_encapsulated:
+                values, bits = _decoded(dataset, bytes(data), bits)
+            else:
+                values, _ = get_decoder(syntax).as_array(data, raw=True, **_options(dataset))
     except Exception as error:
         raise Fault("undecodable_pixels", f"{type(error).__name__}: {error}") from None
-    stored: NDArray[np.integer[Any]] = values.reshape(-1, *values.shape[-2:])
-    return stored
+    return _lowest_bits(values.reshape(-1, *values.shape[-2:]), bits, padding_of(dataset))
+
+
+def _decoded(dataset: Any, data: bytes, bits: int) -> tuple[NDArray[np.integer[Any]], int]:
+    """Decompressed frames in the header's signedness, and how many bits of them count."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    codec = CODECS[syntax]
+    decode = getattr(imagecodecs, f"{codec}_decode")
+    count = int(dataset.get("NumberOfFrames", 1) or 1)
+    size = dataset.BitsAllocated // 8
+    kind = "i" if dataset.get("PixelRepresentation", 0) else "u"
+    frames = []
+    for frame in itertools.islice(generate_frames(data, number_of_frames=count), count):
+        if codec == "dicomrle":
+            pixels = np.frombuffer(decode(frame, np.dtype(f"<u{size}")), f"<u{size}")
+            pixels = pixels.reshape(dataset.Rows, dataset.Columns)
+        else:
+            pixels = decode(frame)
+        if codec == "jpeg8" and not frame.rstrip(b"\0\xff").endswith(_END_OF_IMAGE):
+            raise ValueError("the JPEG stream is cut off")  # libjpeg makes up the rest
+        if codec == "jpeg2k":  # its own header counts, where the two differ in sign
+            bits = min(bits, get_j2k_parameters(frame).get("precision", bits))
+        frames.append(pixels.view(f"{kind}{pixels.itemsize}"))
+    return np.stack(frames), bits
+
+
+def _lowest_bits(
+    values: NDArray[np.integer[Any]], bits: int, padding: Padding | None
+) -> NDArray[np.integer[Any]]:
+    """Values whose bits above the lowest `bits` are those of their sign, padding excepted."""
+    shift = max(0, 8 * values.itemsize - bits)
+    low, high = (limit >> shift for limit in _limits(values.dtype))
+    if low <= values.min(initial=0) and values.max(initial=0) <= high:
+        return values
+    lowest = (values << shift) >> shift
+    if padding is not None and not low <= padding.first <= padding.last <= high:
+        kept = (values >= padding.first) & (values <= padding.last)
+        lowest[kept] = values[kept]
+    return lowest
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
 
 
 def _options(dataset: Any) -> dict[str, Any]:
@@ -124,7 +171,7 @@ def _options(dataset: Any) -> dict[str, Any]:
         "samples_per_pixel": 1,
         "photometric_interpretation": dataset.get("PhotometricInterpretation", "MONOCHROME2"),
         "bits_allocated": dataset.BitsAllocated,
-        "bits_stored": dataset.get("BitsStored", dataset.BitsAllocated),
+        "bits_stored": dataset.BitsAllocated,  # all: see _lowest_bits
         "pixel_representation": dataset.get("PixelRepresentation", 0),
         "pixel_keyword": "PixelData",
         "view_only": True,
@@ -138,7 +185,14 @@ def padding_of(dataset: Any) -> Padding | None:
         return None
     bits, signed = dataset.BitsAllocated, dataset.get("PixelRepresentation", 0) == 1
     limit = dataset.get("PixelPaddingRangeLimit")
-    ends = [_as_stored(end, bits, signed) for end in (value, value if limit is None else limit)]
+    try:
+        ends = [_as_stored(end, bits, signed) for end in (value, value if limit is None else limit)]
+    except (TypeError, ValueError):
+        raise Fault(
+            "undecodable_pixels",
+            "PixelPaddingValue or PixelPaddingRangeLimit is not one number (PS3.3 C.7.5.1.1.2), so"
+            " nobody knows which pixels are padding",
+        ) from None
     return Padding(min(ends), max(ends))
 
 

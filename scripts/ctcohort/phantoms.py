@@ -9,19 +9,21 @@ to posterior, z to the head (LPS, PS3.3 section C.7.6.2.1.1).
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from pydicom import uid
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.valuerep import format_number_as_ds
 
 Float = npt.NDArray[np.float64]
@@ -202,7 +204,7 @@ class Phantom:
         """Return the patient moved by a rigid transform."""
         return replace(self, pose=transform.after(self.pose))
 
-    @cached_property
+    @functools.cached_property
     def markers(self) -> tuple[Marker, ...]:
         """The markers where they lie, scale and pose included."""
         centres = self.pose.points(np.array([m.centre for m in _MARKERS]) * self.scale).tolist()
@@ -210,7 +212,7 @@ class Phantom:
             replace(m, centre=(x, y, z)) for m, (x, y, z) in zip(_MARKERS, centres, strict=True)
         )
 
-    @cached_property
+    @functools.cached_property
     def _solids(self) -> tuple[_Solid, ...]:
         """Solids in the order in which they are painted, without the pose."""
         solids = []
@@ -931,8 +933,8 @@ def write_files(
     names : sequence of str, optional
         Paths below `folder`; default: names without a meaning, an order or an extension.
     transfer_syntax : str, optional
-        UID; default: Explicit VR Little Endian. Compressed ones other than RLE need an encoder that
-        pydicom finds. Datasets without pixels are not compressed.
+        UID; default: Explicit VR Little Endian. Of the compressed ones RLE, JPEG lossless, JPEG-LS
+        lossless and JPEG 2000 lossless. Datasets without pixels are not compressed.
     """
     syntax = uid.UID(transfer_syntax or uid.ExplicitVRLittleEndian)
     if names is None:
@@ -946,13 +948,36 @@ def write_files(
             if not syntax.is_little_endian and ds.get("BitsAllocated") == 16:
                 ds.PixelData = np.frombuffer(ds.PixelData, dtype="<u2").astype(">u2").tobytes()
         elif "PixelData" in ds:
-            plugin = "pydicom" if syntax == uid.RLELossless else ""
-            ds.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
+            compress(ds, syntax)
         path = Path(folder) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         ds.save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
+
+
+def compress(ds: Dataset, syntax: str) -> None:
+    """Compress the pixels of an instance in place, without a loss."""
+    if syntax == uid.RLELossless:
+        ds.compress(syntax, encoding_plugin="pydicom", generate_instance_uid=False)
+        return
+    encoders: dict[str, Callable[..., bytes | bytearray]] = {
+        uid.JPEGLosslessSV1: functools.partial(
+            imagecodecs.jpeg8_encode, lossless=True, predictor=1, bitspersample=ds.BitsStored
+        ),
+        uid.JPEGLSLossless: imagecodecs.jpegls_encode,
+        uid.JPEG2000Lossless: functools.partial(
+            imagecodecs.jpeg2k_encode, level=0, codecformat="j2k", bitspersample=ds.BitsStored
+        ),
+    }
+    signed = ds.PixelRepresentation and syntax == uid.JPEG2000Lossless  # the others know no sign
+    dtype = f"<{'i' if signed else 'u'}{ds.BitsAllocated // 8}"
+    shape = int(ds.get("NumberOfFrames", 1)), ds.Rows, ds.Columns
+    count = math.prod(shape)
+    frames = np.frombuffer(ds.PixelData, dtype, count).reshape(shape)
+    ds.PixelData = encapsulate([bytes(encoders[syntax](frame)) for frame in frames])
+    ds["PixelData"].is_undefined_length = True
+    ds.file_meta.TransferSyntaxUID = uid.UID(syntax)
 
 
 def find_marker(

@@ -25,7 +25,7 @@ SERIES_REASONS = {
     "conflicting_instances": "one SOPInstanceUID stands for different contents",
     "duplicate_positions": "several full passes over the same positions that nothing tells apart",
     "no_rescale": "RescaleSlope or RescaleIntercept is missing, so there are no Hounsfield units",
-    "not_hounsfield": "RescaleType names another unit than Hounsfield",
+    "not_hounsfield": "RescaleType names another unit than Hounsfield, or a Modality LUT is there",
     "too_irregular": "volume.irregular_spacing would displace slices by more than is allowed",
     "tilted": "the gantry was tilted and volume.gantry_tilt is exclude",
     "still_arriving": "the archive was still receiving it; asked again by the next run",

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gdcm
 import yaml
 from pydicom import dcmread
-from pydicom.uid import RLELossless
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from ctcohort import phantoms
 from ctcohort.files import read_table, write_lines, write_table
@@ -65,11 +64,7 @@ def make_archive(folder: Path) -> list[str]:
     return [one.accession for one in (plain, odd, packed, reformats)] + ["A0099"]
 
 
-SYNTAXES = {
-    "JPEG": gdcm.TransferSyntax.JPEGLosslessProcess14_1,  # 1.2.840.10008.1.2.4.70
-    "JPEGLS": gdcm.TransferSyntax.JPEGLSLossless,  # .80
-    "J2K": gdcm.TransferSyntax.JPEG2000Lossless,  # .90
-}
+SYNTAXES = {"JPEG": JPEGLosslessSV1, "JPEGLS": JPEGLSLossless, "J2K": JPEG2000Lossless}
 """Accession -> how its series is compressed."""
 
 
@@ -79,25 +74,8 @@ def make_compressed(folder: Path) -> list[str]:
     for number, (accession, syntax) in enumerate(SYNTAXES.items()):
         who = Identity(patient_id=f"3000{number}", accession=accession)
         series = phantoms.make_series(Phantom(), stack, identity=who)
-        for path in phantoms.write_files(series, folder / accession):
-            compress(path, syntax)
+        phantoms.write_files(series, folder / accession, transfer_syntax=syntax)
     return list(SYNTAXES)
-
-
-def compress(path: Path, syntax: int) -> None:
-    """Compress a file in place."""
-    reader, change, writer = (
-        gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
-    )  # fmt: skip
-    reader.SetFileName(str(path))
-    assert reader.Read()
-    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    writer.SetFileName(str(path))
-    assert writer.Write()
 
 
 def make_long_series(folder: Path, slices: int, size: int = 16) -> list[Header]:

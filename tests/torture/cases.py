@@ -246,15 +246,15 @@ def _sign_mismatch() -> list[Dataset]:
     series = []
     for dataset in chest(pixel_representation=1, bits_stored=16, intercept=0.0):
         unsigned = replace_elements(dataset, PixelRepresentation=0)
-        unsigned.compress(JPEG2000Lossless, generate_instance_uid=False)
+        phantoms.compress(unsigned, JPEG2000Lossless)
         unsigned.PixelRepresentation = 1
         series.append(unsigned)
     return series
 
 
-def _lookup_table() -> list[Dataset]:
-    """A modality LUT in the place of slope and intercept (PS3.3 C.11.1)."""
-    series = chest(extra={"RescaleSlope": None, "RescaleIntercept": None, "RescaleType": None})
+def _lookup_table(**extra: object) -> list[Dataset]:
+    """A modality LUT (PS3.3 C.11.1), with what else the header says."""
+    series = chest(extra=extra)
     for dataset in series:
         item = Dataset()
         item.add_new(0x00283002, "US", [4096, 0, 16])
@@ -783,7 +783,12 @@ _add(
 )
 _add("rescale_absent_in_one_slice", lambda: _with_one(RescaleSlope=None), "no_rescale")
 _add("rescale_slope_0", lambda: chest(extra={"RescaleSlope": "0"}), "no_rescale")
-_add("modality_lut", _lookup_table, "no_rescale")
+_add(
+    "modality_lut",
+    lambda: _lookup_table(RescaleSlope=None, RescaleIntercept=None, RescaleType=None),
+    "not_hounsfield",
+)
+_add("modality_lut_beside_slope_and_intercept", _lookup_table, "not_hounsfield")
 _add(
     "metal_beside_tissue", lambda: chest(metal=phantoms.METAL_HU), volume={"clip_hu": (-1000, 1000)}
 )
@@ -859,6 +864,16 @@ _add(
     "padding_above_air_at_the_border",
     lambda: _ringed(chest(extra={"PixelPaddingValue": 3000}), 3000),
     padded=RING,
+)
+_add(
+    "padding_above_the_bits_stored",
+    lambda: _ringed(chest(extra={"PixelPaddingValue": 63536}), 63536),
+    padded=RING,
+)
+_add(
+    "padding_of_two_values",
+    lambda: _ringed(chest(extra={"PixelPaddingValue": [0, 63536]}), 0),
+    "undecodable_pixels",
 )
 _add(
     "padding_of_0_that_is_tissue",

@@ -54,9 +54,9 @@ def main() -> None:
                 if name not in NOT_NEEDED:
                     importlib.import_module(name)
     if "ctcohort.hounsfield" in sys.modules:
-        from ctcohort.hounsfield import PLUGINS, check_decoder
+        from ctcohort.hounsfield import CODECS, check_decoder
 
-        for syntax in PLUGINS:
+        for syntax in CODECS:
             check_decoder(syntax)
     print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 

@@ -17,21 +17,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ctcohort import hounsfield
-
 from .opened import REPOSITORY
 
 ENVS = sorted((REPOSITORY / "envs").glob("*.yaml"))
 SCRIPTS = REPOSITORY / "scripts"
 
-INDEX_NAMES = {"gdcm": "python-gdcm", "matplotlib-base": "matplotlib"}
+INDEX_NAMES = {"matplotlib-base": "matplotlib"}
 """conda-forge -> package index, where they differ."""
 
 MODULES = {
-    "gdcm": "gdcm",
     "matplotlib-base": "matplotlib",
     "pillow": "PIL",
-    "pylibjpeg-openjpeg": "openjpeg",
     "simpleitk": "SimpleITK",
 }
 """conda-forge -> the module that is imported, where they differ."""
@@ -100,14 +96,6 @@ def test_every_rule_that_runs_a_script_names_its_environment() -> None:
                 (env,) = re.findall(r'"\.\./envs/(\w+\.yaml)"', rule)
                 used.add(env)
     assert used == {env.name for env in ENVS}
-
-
-def test_the_packages_that_a_missing_decoder_names_are_in_the_volumes_environment() -> None:
-    listed = {
-        INDEX_NAMES.get(name, name) for name in specification(REPOSITORY / "envs/volume.yaml")
-    }
-    for text in hounsfield.PACKAGES.values():
-        assert set(re.findall(r"[a-z][\w-]+", text.partition(" (")[0])) - {"and"} <= listed
 
 
 # What they hold

@@ -72,7 +72,11 @@ SYNTAXES = (
     "1.2.840.10008.1.2.1.99",  # deflated
 )
 
-_NOT_ASKED = {"SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"}
+_NOT_ASKED = {
+    "ModalityLUTSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+}
 _ASKED = tuple(keyword for keyword in KEYWORDS if keyword not in _NOT_ASKED)
 _UNJUDGED = {"AvailableTransferSyntaxUID", "PatientID", "AccessionNumber", "Modality"}
 NEEDED = tuple(keyword for keyword in _ASKED if keyword not in _UNJUDGED)

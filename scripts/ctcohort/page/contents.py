@@ -51,7 +51,7 @@ LOG_FIELDS = 6
 AGES_AT_LEAST = 5
 """The ages of fewer volumes are not summed up: they would be those of single scans."""
 
-PACKAGES = ("snakemake", "numpy", "pydicom", "SimpleITK", "imagecodecs", "python-gdcm")
+PACKAGES = ("snakemake", "numpy", "pydicom", "SimpleITK", "imagecodecs")
 
 TABLES = {
     "accessions.txt": "accessions selected",
