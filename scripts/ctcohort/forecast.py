@@ -75,7 +75,8 @@ def _duration(size: float, archive: Mapping[str, Any]) -> str:
     if archive["max_mb_per_second"]:
         together = min(together, archive["max_mb_per_second"] * 1e6)
     days = size / together / 86400 / Hours(archive["hours"], archive["timezone"]).share
-    return f", {days:.1f} days at {together / 1e6:.1f} MB/s within the allowed hours"
+    time = f"{days:.1f} days" if days >= 1 else f"{24 * days:.1f} hours"
+    return f", {time} at {together / 1e6:.1f} MB/s within the allowed hours"
 
 
 def _room(waiting: Sequence[Mapping[str, Any]], size: float, *, keep_raw: bool) -> str:

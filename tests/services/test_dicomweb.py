@@ -187,3 +187,14 @@ def test_an_independent_client_sees_the_same(server):
         uids = {row["00080018"]["Value"][0] for row in told}
         assert uids == {header.sop_instance_uid for header in archive.headers(series)}
         assert len(uids) == series.instances
+
+
+def test_what_is_no_uid_never_becomes_a_file(stored):
+    odd = [one for one in stored if one.value("00080050") == "A0001"]
+    first = next(one for one in odd if one.value("00080060") == "CT")
+    bad = type(first)(dict(first.row), first.path, first.syntax)
+    bad.row["00080018"] = {"vr": "UI", "Value": ["../../etc/passwd"]}
+    with serving_stored([*odd, bad]) as server:
+        archive = archive_of(server)
+        for series in archive.find(accession("A0001")):
+            assert all("/" not in one.sop_instance_uid for one in archive.headers(series))

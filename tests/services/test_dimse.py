@@ -92,12 +92,18 @@ def test_an_association_that_dies_is_taken_up_where_it_was(tmp_path):
         assert sum(server.gets) < 80 + 50 + 50
 
 
-def test_host_down_is_one_line(tmp_path):
-    run = Run(tmp_path, dimse(9, patience_seconds=1), {})
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [("127.0.0.1", "refused the connection"), ("no.such.host.invalid", "host name is not known")],
+)
+def test_host_down_is_one_line(tmp_path, host, told):
+    run = Run(tmp_path, dimse(9, dimse={"host": host}, patience_seconds=1), {})
     run.prepare(["A0001"])
     result = run.index()
     assert result.returncode == 1
-    assert "refused the connection" in result.stdout.splitlines()[-1]
+    *tries, last = result.stdout.splitlines()
+    assert all("trying again" in line for line in tries)
+    assert told in last
 
 
 @needs_orthanc

@@ -27,11 +27,12 @@ from requests.adapters import HTTPAdapter
 
 from ..faults import Fault, InputError
 from ..headers import CT_IMAGE, KEYWORDS, Header, header_of, patient_mark
+from ..instances import is_uid
 from . import Arrived, Changed, FoundSeries, Query, nobody
 from .credentials import TokenRefused, auth_of
 from .manners import STOP, Manners
 from .multipart import PartReader, boundary_of
-from .retrying import Patience, Transient
+from .retrying import FIRST_SECONDS, Patience, Transient
 
 JSON = "application/dicom+json"
 STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -106,7 +107,8 @@ class DicomwebArchive:
 
     def prepare(self, *, threads: int) -> None:  # noqa: ARG002
         """Ask for a study that cannot exist: address, certificate and secrets must be right."""
-        self._search("/studies", [("StudyInstanceUID", "1.2.3")], self._patience())
+        patience = Patience(min(self.patience_seconds, FIRST_SECONDS))
+        self._search("/studies", [("StudyInstanceUID", "1.2.3")], patience)
 
     def find(self, query: Query) -> list[FoundSeries]:
         patience = self._patience()
@@ -124,7 +126,8 @@ class DicomwebArchive:
         except _NotThere:
             raise Changed(f"the archive no longer has series {series.series_uid}") from None
         found = (header_of(_dataset(row), key=self.key) for row in rows)
-        return list({header.sop_instance_uid: header for header in found}.values())
+        named = {one.sop_instance_uid: one for one in found if is_uid(one.sop_instance_uid)}
+        return list(named.values())
 
     def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
         """One stream for a series of which nothing is there yet; else one request per instance."""
@@ -332,7 +335,8 @@ class DicomwebArchive:
         if status in (400, 406, 415):
             raise _NotAccepted(
                 "archive_refused",
-                f"{self.url} answered {status}: it does not understand the request; see its log",
+                f"{self.url} answered {status}: it does not understand the request; check that"
+                " archive.dicomweb.url is the root of its DICOMweb service",
             )
         if not response.ok or status >= 300:
             raise Fault(
@@ -439,8 +443,8 @@ def _broken(error: Exception, *, recalled: bool, bare: bool) -> Exception:
     request = getattr(error, "request", None)
     if bare and request is not None and str(request.url).startswith("https:"):
         return Transient(
-            "the connection to the archive broke; where it always does, it may want a certificate"
-            " of this side (archive.dicomweb.client_certificate)"
+            "the connection to the archive broke; where it always does, it may not speak https at"
+            " this port, or want a certificate of this side (archive.dicomweb.client_certificate)"
         )
     return Transient("the connection to the archive broke")
 

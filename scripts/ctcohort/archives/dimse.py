@@ -42,7 +42,7 @@ from ..instances import is_uid
 from ..naming import name_of
 from . import LOOKED_AT, Arrived, Changed, FoundSeries, Query, nobody
 from .manners import STOP, Manners
-from .retrying import Patience, Transient
+from .retrying import FIRST_SECONDS, Patience, Transient
 
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 60.0
@@ -126,7 +126,7 @@ class DimseArchive:
 
     def prepare(self, *, threads: int) -> None:  # noqa: ARG002
         """C-ECHO, and a C-FIND for a study that cannot exist."""
-        patience = self._patience()
+        patience = Patience(min(self.patience_seconds, FIRST_SECONDS))
         patience.insist(self._echo)
         self._find(patience, "STUDY", StudyInstanceUID="1.2.3")
 
@@ -405,9 +405,12 @@ class DimseArchive:
         if self.tls:
             options["tls_args"] = (self.tls, self.address[0])
         try:
-            association = _entity(self.calling).associate(
-                *self.address, contexts=contexts, ae_title=self.called, **options
-            )
+            try:
+                association = _entity(self.calling).associate(
+                    *self.address, contexts=contexts, ae_title=self.called, **options
+                )
+            except socket.gaierror:
+                raise Transient("the archive's host name is not known") from None
             if not association.is_established:
                 raise self._why_not(association)
             answer = "broken"
@@ -448,8 +451,6 @@ class DimseArchive:
                 "the archive does not speak TLS at this port, or refuses this side's certificate;"
                 " check archive.dimse.port and archive.dimse.tls",
             )
-        except socket.gaierror:
-            return Transient("the archive's host name is not known")
         except ConnectionRefusedError:
             return Transient("the archive refused the connection")
         except OSError:

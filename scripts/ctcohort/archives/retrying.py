@@ -14,6 +14,9 @@ FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 """Seconds between tries: doubled from the first to the longest, times a random 0.5 to 1.5."""
 
+FIRST_SECONDS = 30.0
+"""The most patience with the first request of a run: a wrong address is no reason to wait long."""
+
 _Result = TypeVar("_Result")
 
 
