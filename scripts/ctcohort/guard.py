@@ -66,6 +66,8 @@ NUMBERS = frozenset(
 INSTALLED = (".snakemake/conda", ".snakemake/conda-archive", ".snakemake/singularity")
 """Folders of installed programs."""
 
+NIFTI_INT16 = 4
+
 STEP = 1 << 18
 """Bytes of compressed data that are unpacked at once."""
 
@@ -275,6 +277,8 @@ def _in_bytes(data: bytes, suffix: str = "", place: str = "", depth: int = 0) ->
         yield from _in_chunks(_png_chunks(data), inside, depth)
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         yield from _in_chunks(_riff_chunks(data), inside, depth)
+    elif data[344:348] == b"n+1\0":
+        yield from _in_nifti(data, inside)
     elif _is_json(data):
         yield from _in_json(data, inside, depth)
     else:
@@ -288,9 +292,13 @@ def _in_text(data: bytes, suffix: str, inside: str, depth: int) -> Iterator[tupl
     else:
         for hit in hits:
             yield f"{inside}byte {hit.start}", hit.kind
-    for match in _BASE64.finditer(data):
-        if not _HEXADECIMAL.fullmatch(match[0]):
-            yield from _in_base64(match[0], f"{inside}base64 at byte {match.start()}", depth)
+    for match in _base64_in(data):
+        yield from _in_base64(match[0], f"{inside}base64 at byte {match.start()}", depth)
+
+
+def _base64_in(data: bytes) -> Iterator[re.Match[bytes]]:
+    """What may be base64; not checksums, which are not."""
+    return (found for found in _BASE64.finditer(data) if not _HEXADECIMAL.fullmatch(found[0]))
 
 
 def _in_base64(text: bytes, place: str, depth: int) -> Iterator[tuple[str, str]]:
@@ -341,7 +349,7 @@ def _in_json(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
     except (ValueError, RecursionError):
         yield from _in_text(data, "", inside, depth)
         return
-    if not _BASE64.search(data) and not any(_IDENTITIES.hits(data)):
+    if not any(_base64_in(data)) and not any(_IDENTITIES.hits(data)):
         return
     for place, value in _scalars(content, "", number=False):
         where = f"{inside}{place}"
@@ -441,6 +449,20 @@ def _in_chunks(
                 except zlib.error:
                     continue
             yield from _in_bytes(text, "", f"{inside}{name}, unpacked", depth + 1)
+
+
+def _in_nifti(data: bytes, inside: str) -> Iterator[tuple[str, str]]:
+    """Header and extensions, and what follows the voxels (nifti1.h); voxels of int16 that are too
+    small to be letters hold no text."""
+    count = int(np.prod(struct.unpack_from("<3h", data, 42), dtype=np.int64))
+    start = int(struct.unpack_from("<f", data, 108)[0])
+    voxels = np.frombuffer(data, "<i2", min(count, max(0, len(data) - start) // 2), start)
+    short = struct.unpack_from("<h", data, 70)[0] == NIFTI_INT16
+    if not short or max(voxels.max(initial=0), -int(voxels.min(initial=0))) > NO_TEXT_HU:
+        yield from _in_text(data, "", inside, 0)
+        return
+    yield from _in_text(data[:start], "", f"{inside}NIfTI header, ", 0)
+    yield from _in_text(data[start + voxels.nbytes :], "", f"{inside}after the voxels, ", 0)
 
 
 def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:

@@ -141,7 +141,7 @@ class Identities:
         words |= {word.lstrip(b"0") for word in words if word.startswith(b"0")}
         if not upper.isascii():
             words.update(upper.translate(_TO_OTHER_WORDS).split())
-        for anchor in words.intersection(self._patterns):
+        for anchor in [word for word in words if word in self._patterns]:
             for pattern, kind in self._patterns[anchor].items():
                 for match in re.finditer(_BEFORE + pattern + _AFTER, upper):
                     yield Hit(match.start(), match.end(), kind)

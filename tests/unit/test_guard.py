@@ -22,6 +22,7 @@ from ctcohort import guard, npz
 from ctcohort.files import write_table
 from ctcohort.guard import check_volume, search
 from ctcohort.identities import BIRTH_DATE, MRN, NAME, Identities
+from ctcohort.nifti import export
 
 PLANTED = {MRN: "MRN7712831", NAME: "Quasimodo", BIRTH_DATE: "1951-07-23"}
 
@@ -194,6 +195,29 @@ def _unknown(path: Path, text: str) -> None:
     (path / "core").write_bytes(bytes(range(256)) + b" " + text.encode() + b"\0")
 
 
+def _nifti(path: Path, place: int, text: str) -> None:
+    npz.write(path / "A1.npz", volume())
+    export(path / "A1.npz", path / "A1.nii")
+    (path / "A1.npz").unlink()
+    data = bytearray((path / "A1.nii").read_bytes())
+    place = place if place >= 0 else len(data)
+    data[place : place + len(text)] = text.encode()
+    (path / "A1.nii.gz").write_bytes(gzip.compress(data))
+    (path / "A1.nii").unlink()
+
+
+def _nifti_header(path: Path, text: str) -> None:
+    _nifti(path, 148, text)  # descrip
+
+
+def _nifti_voxels(path: Path, text: str) -> None:
+    _nifti(path, 400, f"\0{text}\0")
+
+
+def _after_nifti(path: Path, text: str) -> None:
+    _nifti(path, -1, text)
+
+
 PLACES = {
     "log": (_log, "logs/a.log: byte"),
     "csv": (_csv, "series.csv: row 2, column note"),
@@ -221,6 +245,9 @@ PLACES = {
     "folder name": (_folder_name, "**"),
     ".snakemake metadata": (_metadata, ".snakemake/metadata/YQ==: shellcmd"),
     ".snakemake metadata name": (_metadata_name, ".snakemake/metadata/"),
+    "NIfTI header": (_nifti_header, "A1.nii.gz: unpacked, NIfTI header"),
+    "NIfTI voxels": (_nifti_voxels, "A1.nii.gz: unpacked, byte 401"),
+    "after NIfTI": (_after_nifti, "A1.nii.gz: unpacked, after the voxels"),
     "unknown binary": (_unknown, "core: byte 257"),
 }
 
