@@ -35,6 +35,7 @@ from .identities import (
     BIRTH_DATE,
     MRN,
     NAME,
+    Hit,
     Identities,
     redacted,
     words_of,
@@ -288,7 +289,7 @@ def _in_bytes(data: bytes, suffix: str = "", place: str = "", depth: int = 0) ->
 def _in_text(data: bytes, suffix: str, inside: str, depth: int) -> Iterator[tuple[str, str]]:
     hits = list(_IDENTITIES.hits(data))
     if hits and suffix == ".csv" and not inside:
-        yield from _in_csv(data)
+        yield from _in_csv(data, hits)
     else:
         for hit in hits:
             yield f"{inside}byte {hit.start}", hit.kind
@@ -315,20 +316,28 @@ def _in_base64(text: bytes, place: str, depth: int) -> Iterator[tuple[str, str]]
     yield from _in_bytes(data, "", place, depth + 1)
 
 
-def _in_csv(data: bytes) -> Iterator[tuple[str, str]]:
+def _in_csv(data: bytes, hits: list[Hit]) -> Iterator[tuple[str, str]]:
+    """Row and column of hits; only the lines that have one are looked at again."""
     csv.field_size_limit(2**31 - 1)
+    lines: set[int] = set()
+    line, place = 1, 0
+    for hit in sorted(hits, key=lambda hit: hit.start):
+        line, place = line + data.count(b"\n", place, hit.start), hit.start
+        lines.update(range(line, line + data.count(b"\n", hit.start, hit.end) + 1))
     rows = csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline=""))
-    header = next(rows, [])
-    for name in header:
-        for hit in _IDENTITIES.hits(name.encode()):
-            yield "the header", hit.kind
-    for number, row in enumerate(rows, 2):
-        for place, value in enumerate(row):
-            column = header[place] if place < len(header) else f"number {place + 1}"
+    header: list[str] = []
+    last = 0
+    for number, row in enumerate(rows, 1):
+        first, last = last + 1, rows.line_num
+        header = header or row
+        if lines.isdisjoint(range(first, last + 1)):
+            continue
+        for index, value in enumerate(row):
+            column = header[index] if index < len(header) else f"number {index + 1}"
             if column in NUMBERS and _is_number(value):
                 continue
-            for hit in _IDENTITIES.hits(value.encode()):
-                yield f"row {number}, column {column}", hit.kind
+            where = f"row {number}, column {column}" if number > 1 else "the header"
+            yield from ((where, hit.kind) for hit in _IDENTITIES.hits(value.encode()))
 
 
 def _is_number(value: object) -> bool:
