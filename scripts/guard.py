@@ -48,7 +48,8 @@ def main() -> None:
     if len(lines) > SHOWN:
         print(f"... and {len(lines) - SHOWN} more files")
     if found:
-        sys.exit(f"error: {len(found)} places hold what they may not")
+        holds = "1 place holds" if len(found) == 1 else f"{len(found)} places hold"
+        sys.exit(f"error: {holds} what may not be there")
     print("nothing else was found" if paths else "nothing was found")
 
 

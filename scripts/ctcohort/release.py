@@ -63,7 +63,9 @@ OLDEST = 90
 LONGEST_LABEL = 80
 """Characters; a longer value of a carried column is free text."""
 
-COMMON_PATIENTS = 5
+SCANNER = ("manufacturer", "model", "convolution_kernel")
+SCANNER_PATIENTS = 2
+LABEL_PATIENTS = 5
 """A word of a scanner's or kernel's name, or of a label, that stands with so many patients is no
 patient's name."""
 
@@ -379,12 +381,15 @@ def _guard(part: Path, named: Sequence[tuple[str, Scan]], identities: Identities
 
 def _common_words(metadata: Sequence[Mapping[str, object]], carried: Sequence[str]) -> set[str]:
     """Words that stand with several patients in the columns whose text is a header's or a label."""
-    patients: dict[str, set[object]] = {}
-    for row in metadata:
-        for column in ("manufacturer", "model", "convolution_kernel", *carried):
-            for word in re.findall(r"[^\W\d_]+", str(row[column]).upper()):
-                patients.setdefault(word, set()).add(row["MRN_DEID"])
-    return {word for word, who in patients.items() if len(who) >= COMMON_PATIENTS}
+    common = set()
+    for columns, enough in ((SCANNER, SCANNER_PATIENTS), (carried, LABEL_PATIENTS)):
+        patients: dict[str, set[object]] = {}
+        for row in metadata:
+            for column in columns:
+                for word in re.findall(r"[^\W\d_]+", str(row[column]).upper()):
+                    patients.setdefault(word, set()).add(row["MRN_DEID"])
+        common |= {word for word, who in patients.items() if len(who) >= enough}
+    return common
 
 
 def _put(part: Path, final: Path) -> None:

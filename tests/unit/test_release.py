@@ -359,12 +359,13 @@ def test_the_guard_stops_a_release_and_nothing_is_left(
 
 def test_a_scanner_s_name_is_no_patient_s_where_many_patients_have_it(rules: ReleaseRules) -> None:
     """One of the patients is called Philips."""
-    rows = [include(f"B{number}", manufacturer="Philips") for number in range(5)]
-    write_manifest(rows[:4])
-    with pytest.raises(InputError, match="row 2, column manufacturer: patient name"):
+    for column, enough in {"manufacturer": 2, "nodule": 5}.items():
+        rows = [include(f"B{number}", **{column: "Philips"}) for number in range(enough)]
+        write_manifest(rows[:-1])
+        with pytest.raises(InputError, match=f"row 2, column {column}: patient name"):
+            make(rules)
+        write_manifest(rows)
         make(rules)
-    write_manifest(rows)
-    make(rules)
 
 
 def test_free_text_and_clashing_labels_are_refused(rules: ReleaseRules) -> None:
