@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from ctcohort import ledger
 from ctcohort.faults import InputError
 from ctcohort.files import head, write_lines
-from ctcohort.memory import peak_mb
+from ctcohort.memory import THREAD_MB, peak_mb
 from ctcohort.naming import NAME_PATTERN, accession_of, name_of
 from ctcohort.settled import is_another_series, is_made_otherwise, is_settled, lacking
 from ctcohort.settings import (
@@ -218,10 +218,10 @@ def other_parameters(wildcards):
     return path if is_made_otherwise(wildcards.acc, PARAMETERS_DIGEST) else []
 
 
-def volume_memory(wildcards, attempt):
+def volume_memory(wildcards, attempt, threads):
     """Memory of preprocessing in MB, from the ledger's size of the series; doubled on a retry."""
     _, memory = chosen().get(wildcards.acc, ("", 1000))
-    return attempt * memory
+    return attempt * (memory + (threads - 1) * THREAD_MB)
 
 
 onstart:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from imagecodecs import deflate_encode
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -13,7 +14,9 @@ from ctcohort import npz
 def main(raw: Path, made: Path, target: Path) -> None:
     for path in raw.glob("*.dcm"):
         path.read_bytes()
-    npz.write(target, {"ct": np.load(made)})
+    voxels = np.memmap(made, np.uint8, "r")
+    room = np.empty(voxels.size, np.uint8)
+    target.write_bytes(deflate_encode(voxels, level=npz.LEVEL, raw=True, out=room))
 
 
 if __name__ == "__main__":

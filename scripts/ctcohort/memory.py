@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-START_MB = 180
+START_MB = 110
 """Python, its libraries and what reading slices needs."""
+
+
+THREAD_MB = 16
+"""What every thread but the first adds: it holds some slices of its own."""
 
 
 def peak_mb(row: Mapping[str, str], spacing_mm: float | Sequence[float] | None) -> int:
@@ -20,18 +24,22 @@ def peak_mb(row: Mapping[str, str], spacing_mm: float | Sequence[float] | None) 
     spacing_mm : float, (z, y, x) or None
         The config's `volume.spacing_mm`; None keeps the scan's own.
     """
-    rows, columns = float(row["rows"]), float(row["columns"])
+    rows, columns, slices = (float(row[key]) for key in ("rows", "columns", "slices"))
     own = [float(row[key]) for key in ("slice_spacing", "row_spacing", "column_spacing")]
     z, y, x = own if spacing_mm is None else _three(spacing_mm)
-    plane = rows * own[1] / y * columns * own[2] / x
+    plane = rows * own[1] / y * columns * own[2] / x / 1e6
     voxels = plane * (float(row["scan_length_mm"]) / z + 1)
+    source = slices * rows * columns / 1e6
+    peak = float(START_MB)
+    if float(row["instances"]) < slices:  # multi-frame: the file and its frames are held whole
+        peak += 4 * source
     if float(row["tilt_degrees"] or 0) > 0:
-        # ITK holds the source, its coefficients and the result whole
-        source = float(row["slices"]) * rows * columns
-        return int(START_MB + (voxels * 13.5 + source * 10) / 1e6)
-    # the volume, which is deflated where it lies, and its compressed form; some planes; headers
-    slices = float(row["slices"])
-    return int(START_MB + slices / 4 + (voxels * 3.3 + plane * 150) / 1e6)
+        # ITK's libraries; the source as its reader and ITK hold it, its coefficients, the result
+        return int(peak + 10 + 16.5 * source + 6.5 * voxels)
+    # the volume, which is deflated where it lies; with the slices under a block of it, then with
+    # its compressed form
+    ring = 8 * plane * min(slices, 16 * z / own[0] + 21)
+    return int(peak + 2 * voxels + max(ring, 1.3 * voxels))
 
 
 def _three(spacing: float | Sequence[float]) -> tuple[float, float, float]:

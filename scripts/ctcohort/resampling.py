@@ -157,10 +157,11 @@ def sheared(
     resample.SetDefaultPixelValue(float(clip[0]))
     resample.SetInterpolator(sitk.sitkBSpline if interpolator == "bspline" else sitk.sitkLinear)
     resample.SetOutputPixelType(sitk.sitkFloat32)
-    image = sitk.GetImageFromArray(volume)
-    resampled = resample.Execute(image)
-    result = sitk.GetArrayViewFromImage(resampled)
-    return np.asarray(np.rint(np.clip(result, *clip)), dtype=np.int16)
+    resampled = resample.Execute(sitk.GetImageFromArray(volume))
+    made = npz.empty(size, np.int16)
+    for place, plane in enumerate(sitk.GetArrayViewFromImage(resampled)):
+        made[place] = np.rint(np.clip(plane, *clip))
+    return made
 
 
 def round_hu(hu: Array) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,7 @@ class _Reader:
         """Each transfer syntax, and the first file that has it."""
         self._files: dict[str, _File] = {}
         self._multi: dict[str, NDArray[Any]] = {}
+        self._reading = Lock()
         for uid in sorted(hashes):
             file = _opened(raw / f"{uid}.dcm", hashes[uid])
             syntax = str(file.dataset.file_meta.TransferSyntaxUID)
@@ -232,9 +234,16 @@ class _Reader:
         return hu, mask, unapplied
 
     def _stored(self, header: Header, file: _File) -> NDArray[Any]:
+        """Stored values (frames, rows, columns) of an instance; of several frames, kept."""
+        if len(header.frames) == 1:
+            return self._read(header, file)
+        with self._reading:  # not once per thread
+            if header.sop_instance_uid not in self._multi:
+                self._multi[header.sop_instance_uid] = self._read(header, file)
+        return self._multi[header.sop_instance_uid]
+
+    def _read(self, header: Header, file: _File) -> NDArray[Any]:
         """Stored values (frames, rows, columns) of an instance, if it is what was received."""
-        if header.sop_instance_uid in self._multi:
-            return self._multi[header.sop_instance_uid]
         content = file.path.read_bytes()
         if hashlib.sha256(content).hexdigest() != file.sha256:
             raise Fault(
@@ -256,19 +265,17 @@ class _Reader:
                 f"{file.path}: decodes to {values.shape}, the header says"
                 f" {(len(header.frames), header.rows, header.columns)}",
             )
-        if len(header.frames) > 1:
-            self._multi[header.sop_instance_uid] = values
         return values
 
 
 def _opened(path: Path, sha256: str) -> _File:
     """Read a file's header: from its first bytes if they hold all of it, as they mostly do."""
     with open(path, "rb", buffering=0) as file:
-        start = file.read(HEADER_BYTES)
         try:
-            return _file(path, sha256, io.BytesIO(start))
+            return _file(path, sha256, io.BytesIO(file.read(HEADER_BYTES)))
         except Exception:
-            return _file(path, sha256, io.BytesIO(start + file.read()))
+            file.seek(0)
+            return _file(path, sha256, io.BytesIO(file.read()))
 
 
 def _file(path: Path, sha256: str, stream: io.BytesIO) -> _File:

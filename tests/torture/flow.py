@@ -109,7 +109,7 @@ def ledger_rows(
     """The rows that ``series.csv`` would have for an accession."""
     query, archive = Query((accession,)), archive_of(folder)
     return list(
-        rows_of(accession, query, patient=None, archive=archive, series=series, volume=volume)
+        rows_of(accession, query, patients=None, archive=archive, series=series, volume=volume)
     )
 
 
