@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 START_MB = 110
 """Python, its libraries and what reading slices needs."""
 
-
 THREAD_MB = 16
 """What every thread but the first adds: it holds some slices of its own."""
 
