@@ -165,6 +165,10 @@ def selected_pictures(_wildcards):
     return [f"qc/{name}.png" for name in selected_names()]
 
 
+def selected_thumbnails(_wildcards):
+    return [f"qc/thumbnails/{name}.webp" for name in selected_names()]
+
+
 def selected_scrolls(_wildcards):
     return [f"qc/scrolls/{name}.webp" for name in selected_names()]
 

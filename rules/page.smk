@@ -10,6 +10,7 @@ rule report_page:
         cohort="cohort.csv",
         protocols="protocols.csv",
         pictures=selected_pictures,
+        thumbnails=selected_thumbnails,
         reviews=existing(config["reviews"]),
     output:
         page="report.html",

@@ -24,6 +24,9 @@ def contents(site: Site) -> dict[str, Any]:
 def test_the_page_is_asked_for_by_name_and_brings_the_pictures(site: Site) -> None:
     assert site.run("report.html").jobs == {*jobs("draw_scan", ONE, TWO), "report_page"}
     assert site.run("report.html").jobs == NOTHING
+    for gone in ("report.html", f"qc/thumbnails/{ONE}.webp"):
+        (site.folder / gone).unlink()
+    assert site.run("report.html").jobs == {*jobs("draw_scan", ONE), "report_page"}
     said = contents(site)
     assert said["state"] == "finished"
     assert said["thumbnails"] == said["pictures"] == [0, 1]
