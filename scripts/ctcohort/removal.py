@@ -62,7 +62,8 @@ PAGES = ("report.html",)
 
 
 def leftovers(directory: Path) -> Iterator[Path]:
-    """Results and notes of scans that ``cohort.csv`` and ``series.csv`` no longer ask for.
+    """Results and notes of scans that ``cohort.csv`` and ``series.csv`` no longer ask for, and what
+    killed jobs left half-written; no run may be under way.
 
     Raises
     ------
@@ -80,6 +81,7 @@ def leftovers(directory: Path) -> Iterator[Path]:
     }
     yield from _entries(directory, RESULTS, lambda name: name not in wanted & cohort)
     yield from _entries(directory, _notes(directory), lambda name: name not in cohort)
+    yield from (path for path, _ in _halves(directory))
 
 
 def accessions_of(directory: Path, mrn: str, merged: Mapping[str, str]) -> list[str]:
@@ -93,8 +95,9 @@ def files_of(directory: Path, accessions: Iterable[str]) -> list[Path]:
     """Everything that is about these accessions alone, Snakemake's records of it included."""
     names = set(map(name_of, accessions))
     own = _entries(directory, {**RESULTS, **_notes(directory)}, names.__contains__)
+    halves = (path for path, name in _halves(directory) if name in names)
     pages = (directory / page for page in PAGES if (directory / page).exists())
-    return [*own, *pages, *_records(directory, names)]
+    return [*own, *halves, *pages, *_records(directory, names)]
 
 
 def forget(directory: Path, accessions: Set[str]) -> list[str]:
@@ -157,6 +160,16 @@ def _entries(
                 whole = entry.is_dir() if not ending else entry.name.endswith(ending)
                 if whole and not entry.name.startswith(".") and name and goes(name):
                     yield entry
+
+
+def _halves(directory: Path) -> Iterator[tuple[Path, str]]:
+    """What `files.replacing` did not come to rename, and whose it is."""
+    for folder, endings in {**RESULTS, **NOTES}.items():
+        for ending in endings:
+            pattern = re.compile(rf"\.(.+){re.escape(ending)}\.\d+\.part")
+            for path in (directory / folder).glob(f".*{ending}.*.part"):
+                if found := pattern.fullmatch(path.name):
+                    yield path, found[1]
 
 
 def _records(directory: Path, names: Set[str]) -> Iterator[Path]:

@@ -227,6 +227,16 @@ def test_prune_lists_first_and_deletes_when_asked_again(site: Site) -> None:
     assert site.script("verify.py")
 
 
+def test_prune_takes_what_killed_jobs_left_half_written(site: Site) -> None:
+    halves = [f"processed/.{ONE}.npz.4711.part", f"received/.{ONE}.json.4711.part"]
+    for half in halves:
+        site.write(half, "half")
+    listed = site.script("prune.py", "--delete").splitlines()
+    assert sorted(listed[:-1]) == halves
+    assert not any((site.folder / half).exists() for half in halves)
+    assert (site.folder / "processed" / f"{ONE}.npz").exists()
+
+
 def test_prune_keeps_what_the_archive_just_did_not_answer_for(site: Site) -> None:
     series = (site.folder / "series.csv").read_text()
     rows = [line for line in series.splitlines() if not line.startswith(TWO)]
@@ -248,6 +258,7 @@ def test_prune_without_the_tables_deletes_nothing(site: Site) -> None:
 def test_a_withdrawn_patient_is_nowhere_any_more(site: Site, by: str) -> None:
     site.run("pictures", "scrolls")
     site.script("status.py")
+    site.write(f"processed/.{TWO}.npz.4711.part", "half")
     site.write("exclusions.csv", f"accession,reason\n{TWO},withdrawn\n")
     site.configure({"exclusions": "exclusions.csv"})
     who = TWO if by == "ACCESSION" else f"000{PATIENTS[TWO].patient_id.lower()}"

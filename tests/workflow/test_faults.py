@@ -57,7 +57,7 @@ def made(site: Site) -> dict[str, str]:
     files += [
         str(path.relative_to(site.folder))
         for name in ("processed", "received")
-        for path in (site.folder / name).glob("*")
+        for path in (site.folder / name).glob("[!.]*")
     ]
     return {
         name: hashlib.sha256((site.folder / name).read_bytes()).hexdigest()
