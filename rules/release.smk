@@ -22,6 +22,8 @@ rule release:
     conda:
         "../envs/archive.yaml"
     threads: 8
+    resources:
+        mem_mb=6000,  # the tables of a large cohort, or a volume for each thread
     params:
         rules=canonical(config["release"]),
         columns=COLUMNS,
@@ -40,6 +42,8 @@ rule guard:
     conda:
         "../envs/archive.yaml"
     threads: 8
+    resources:
+        mem_mb=6000,
     params:
         columns=COLUMNS,
         reports=config["reports"],

@@ -153,11 +153,12 @@ def make(
     part = final.with_name(f".{final.name}.part")
     try:
         _build(part, final, named, texts, threads)
-        _guard(part, named, identities(_common_words(metadata, carried)))
+        sought = identities(_common_words(metadata, carried))
+        _guard(part, named, sought)
         _put(part, final)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return [has, *told]
+    return [has, *told, *(f"warning: {line}" for line in sought.limits())]
 
 
 def choose(

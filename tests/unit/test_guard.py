@@ -18,11 +18,12 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ctcohort import guard, npz
+from ctcohort import guard, npz, phantoms
 from ctcohort.files import write_table
 from ctcohort.guard import check_volume, search
-from ctcohort.identities import BIRTH_DATE, MRN, NAME, Identities
+from ctcohort.identities import BIRTH_DATE, MRN, NAME, Hit, Identities
 from ctcohort.nifti import export
+from ctcohort.phantoms import Phantom, SliceStack
 
 PLANTED = {MRN: "MRN7712831", NAME: "Quasimodo", BIRTH_DATE: "1951-07-23"}
 
@@ -359,3 +360,41 @@ def test_a_large_volume_is_read_in_pieces(tmp_path: Path) -> None:
     npz.write(tmp_path / "A1.npz", {**volume(), "ct": noise})
     assert (tmp_path / "A1.npz").stat().st_size > 2 * guard.STEP
     assert check_volume(tmp_path / "A1.npz")[0] == []
+
+
+def test_patients_are_known_by_tables_and_headers(here: Path) -> None:
+    (here / "reports.csv").write_text(
+        "Acc;PatNo;Patient Name;DOB;Report\n"
+        "A77001;0077001;Hippocampus^Ann;23.07.1951;Quasimodo says\n"
+    )
+    write_table(
+        here / "cohort.csv",
+        ("accession", "mrn", "patient_mrn"),
+        [{"accession": "A77002", "mrn": "77002", "patient_mrn": "77003"}],
+    )
+    who = phantoms.Identity("MRN88004", "Esmeralda^Grace", "19601231", accession="A77005")
+    stack = SliceStack.axial(count=1, step=5.0, rows=16, columns=16, pixel_spacing=20.0)
+    series = phantoms.make_series(Phantom(), stack, identity=who)
+    phantoms.write_files(series, here / "raw" / "A77001", names=["1.dcm"])
+    (here / "raw" / ".partial").mkdir()
+
+    def known(*, accessions: bool) -> set[str]:
+        columns = {"accession": "Acc", "mrn": "PatNo", "protocol": "P"}
+        identities = guard.identities_here(here / "reports.csv", columns, accessions=accessions)
+        words = "A77001 77001 Hippocampus 1951-07-23 Quasimodo A77002 77002 77003 MRN88004"
+        words += " Esmeralda Grace 1960-12-31 A77005 Ann"
+        return {word for word in words.split() if any(identities.hits(word.encode()))}
+
+    patients = "77001 Hippocampus 1951-07-23 77002 77003 MRN88004 Esmeralda Grace 1960-12-31 Ann"
+    assert known(accessions=False) == set(patients.split())
+    assert known(accessions=True) == {*patients.split(), "A77001", "A77002", "A77005"}
+
+
+def test_words_of_the_workflow_are_no_names(here: Path) -> None:
+    columns = {"accession": "a", "mrn": "m"}
+    (here / "reports.csv").write_text("a,m,name\nA1,77001,Slices^Reading\nA2,77002,Page^Quirin\n")
+    identities = guard.identities_here(here / "reports.csv", columns, accessions=False)
+    assert list(identities.hits(b"reading slices of a page")) == [Hit(0, 14, NAME)]
+    assert list(identities.hits(b"reading the slices of a page")) == []
+    assert [hit.kind for hit in identities.hits(b"Quirin")] == [NAME]
+    assert identities.common_names == 3
