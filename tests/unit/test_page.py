@@ -227,6 +227,8 @@ def test_a_manifest_of_an_earlier_run_is_said_to_be_one(cohort: Path) -> None:
     assert made(cohort).data["state"] == "finished"
     made_at = (cohort / "manifest.csv").stat().st_mtime
     os.utime(cohort / "series.csv", (made_at + 1, made_at + 1))
+    rows = list(read_table(cohort / "cohort.csv"))
+    write_table(cohort / "cohort.csv", list(rows[0]), rows[:-100])  # a narrower selection
     assert made(cohort).data["state"] == "earlier"
 
 
@@ -455,7 +457,7 @@ def test_reviews_are_those_of_the_table_now(cohort: Path) -> None:
     (cohort / "reviews.csv").write_text(f"accession,verdict\n{first},good\n{second},bad\n")
     reviewed = made(cohort)
     assert reviewed.words("review")[:3] == ["good", "bad", ""]
-    assert not reviewed.data["reviews"]["more"]
+    assert not reviewed.data["reviews_hold_more"]
 
 
 @pytest.mark.parametrize(
@@ -469,7 +471,16 @@ def test_reviews_are_those_of_the_table_now(cohort: Path) -> None:
 )
 def test_a_table_that_holds_more_than_the_page_is_said_to(cohort: Path, content: str) -> None:
     (cohort / "reviews.csv").write_text(content)
-    assert made(cohort).data["reviews"]["more"]
+    assert made(cohort).data["reviews_hold_more"]
+
+
+def test_reviews_of_other_accessions_are_warned_of(cohort: Path) -> None:
+    reviews, target = cohort / "reviews.csv", cohort / "report.html"
+    assert not page.write_page(cohort, reviews, target)[0].startswith("warning")
+    reviews.write_text("accession,verdict\nNOBODY,good\n")
+    assert page.write_page(cohort, reviews, target)[0] == (
+        f"warning: {reviews}: 1 row names no accession of the cohort (NOBODY); not used"
+    )
 
 
 def test_a_wrong_reviews_table_is_one_clear_error(cohort: Path) -> None:

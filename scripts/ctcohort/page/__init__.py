@@ -66,6 +66,7 @@ def write_page(directory: Path, reviews: Path, target: Path) -> list[str]:
     write_lines(target, [page])
     volumes = len(contents.names)
     return [
+        *filter(None, [contents.warning]),
         f"{target}: {len(contents.data['accessions'])} accessions, {volumes} volumes,"
         f" {target.stat().st_size / 1e6:.1f} MB",
         f"thumbnails: {len(small)} in the page, {len(thumbnails) - len(small)} beside it,"

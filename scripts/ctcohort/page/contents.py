@@ -24,7 +24,7 @@ from ..faults import InputError
 from ..files import read_table
 from ..naming import name_of
 from ..reports import table
-from ..reviews import Review, read_reviews
+from ..reviews import Review, read_reviews, strangers
 from ..splits import NAMES
 from ..vocabulary import FLAGS, SELECTED, SERIES_REASONS
 from .flow import VOLUME, flow, meaning, reached, table_rows
@@ -71,11 +71,13 @@ class Contents:
     data : JSON
     names : of the file, without ending, of each volume, by the accession's place in the cohort
     wanted : places of the volumes, those to be looked at first in front
+    warning : about the reviews table, or empty
     """
 
     data: dict[str, Any]
     names: dict[int, str]
     wanted: list[int]
+    warning: str
 
 
 def gather(directory: Path, reviews_path: Path) -> Contents:
@@ -140,10 +142,7 @@ def gather(directory: Path, reviews_path: Path) -> Contents:
         "hidden_labels": scans.hidden_labels(),
         "bytes": _bytes(directory, scans),
         "run": _run(directory),
-        "reviews": {
-            "file": reviews_path.name,
-            "more": _holds_more(reviews_path, reviews, set(scans.accessions)),
-        },
+        "reviews_hold_more": _holds_more(reviews_path, reviews, set(scans.accessions)),
     }
     unseen = [place for place in volumes if not scans.verdicts[place]]
     seen = [place for place in volumes if scans.verdicts[place]]
@@ -151,7 +150,7 @@ def gather(directory: Path, reviews_path: Path) -> Contents:
         *sorted(unseen, key=lambda place: -(odd[place] or 0)),
         *sorted(seen, key=lambda place: -(odd[place] or 0)),
     ]
-    return Contents(data, names, wanted)
+    return Contents(data, names, wanted, strangers(reviews, scans.accessions, reviews_path))
 
 
 class _Scans:
@@ -344,7 +343,8 @@ def _splits(directory: Path, scans: _Scans, patients: Mapping[str, str]) -> list
 
 def _count(patients: Mapping[str, str], scans: _Scans, places: Sequence[int]) -> int | None:
     """How many patients the scans at `places` are of; None where there is no cohort.csv."""
-    return len({patients[scans.accessions[place]] for place in places}) if patients else None
+    found = {patients.get(scans.accessions[place]) for place in places}
+    return len(found - {None}) if patients else None
 
 
 def _quartiles(values: Sequence[float | None]) -> list[float] | None:

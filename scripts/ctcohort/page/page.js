@@ -160,7 +160,7 @@
   $("save").addEventListener("click", () => {
     $("merge-error").textContent = "";
     $("merge-file").value = "";
-    if (data.reviews.more) $("merge").showModal();
+    if (data.reviews_hold_more) $("merge").showModal();
     else download(table());
   });
   $("merge-file").addEventListener("change", async (event) => {
