@@ -23,12 +23,11 @@ REPOSITORY = HERE.parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from tests.services.hospital import Run, archive_settings  # noqa: E402
+from tests.services.link import linked  # noqa: E402
 from tests.services.servers import ARCHIVE, FETCHER, PASSWORD, USER, orthanc  # noqa: E402
 
 from ctcohort import phantoms  # noqa: E402
 from ctcohort.phantoms import Identity, Phantom, SliceStack  # noqa: E402
-
-from .link import linked  # noqa: E402
 
 LIMITS = {"loopback": 1.5, "slow link": 1.05, "megabytes": 60, "more bytes": 0.02}
 RATE, ROUND_TRIP = 25, 20

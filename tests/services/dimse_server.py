@@ -30,9 +30,11 @@ UNIQUE = {
 
 @dataclass
 class Server:
-    """A running archive. `fails_after`: instances of one C-GET after which the connection dies."""
+    """A running archive. `fails_after`: instances of one C-GET after which the connection dies;
+    `associations`: how many at once."""
 
     port: int = 0
+    associations: int = 4
     datasets: list[Dataset] = field(default_factory=list)
     fails_after: int | None = None
     gets: list[int] = field(default_factory=list)
@@ -44,7 +46,7 @@ def dimse_serving(stored: list[Stored], **more: object) -> Iterator[Server]:
     archive = Server(datasets=[dcmread(one.path) for one in stored], **more)  # type: ignore[arg-type]
     entity = AE(ARCHIVE)
     entity.require_called_aet = True
-    entity.maximum_associations = 4
+    entity.maximum_associations = archive.associations
     for model in (Verification, StudyRootQueryRetrieveInformationModelFind):
         entity.add_supported_context(model)
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelGet)

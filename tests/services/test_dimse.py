@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
 from .dicomweb_server import read_folder
 from .dimse_server import dimse_serving
@@ -77,6 +81,22 @@ def test_wrong_called_title_is_one_line(stored, tmp_path):
         "error: the archive does not know the called AE title 'ELSEWHERE'; put the one that its"
         " administrator names into archive.dimse.called_aet"
     ]
+
+
+def test_an_archive_whose_associations_are_all_taken_is_asked_again(stored, tmp_path):
+    with dimse_serving(stored, associations=1) as server:
+        entity = AE("SOMEBODY")
+        entity.add_requested_context(Verification)
+        other = entity.associate("127.0.0.1", server.port, ae_title=ARCHIVE)
+        assert other.is_established
+        threading.Timer(1.5, other.release).start()
+        run = Run(tmp_path, dimse(server.port), {})
+        run.prepare(["A0001"])
+        result = run.index()
+    assert result.returncode == 0
+    assert "the archive refused the association; trying again" in result.stdout
+    assert "\trefused\t" in (tmp_path / "archive.log").read_text()
+    assert set(run.chosen()) == {"A0001"}
 
 
 def test_an_association_that_dies_is_taken_up_where_it_was(tmp_path):

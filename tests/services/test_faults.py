@@ -28,7 +28,7 @@ CREDENTIALS = {"CT_COHORT_USER": "reader", "CT_COHORT_PASSWORD": SECRET}
 @pytest.fixture(scope="module")
 def long_series(tmp_path_factory):
     folder = tmp_path_factory.mktemp("long")
-    return folder, make_long_series(folder, 120, size=64)
+    return folder, make_long_series(folder, 500, size=64)
 
 
 def run_on(url, folder, accessions=("A0001",), *, environment=None, dicomweb=None, **archive):
