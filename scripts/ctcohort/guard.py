@@ -52,8 +52,8 @@ MEMBERS = {
 _NO_TIME = 0, 0x21
 """The first day that a zip archive can name."""
 
-NO_TEXT_HU = 8191
-"""No two bytes of smaller numbers are letters or digits: an array of them cannot hold text."""
+NO_TEXT_HU = 8192
+"""The high byte of no smaller number is a letter or digit: an array of them cannot hold text."""
 
 NUMBERS = frozenset(
     {
@@ -78,10 +78,25 @@ DEPTH = 6
 BATCH = 64
 """Files per task of the searching processes."""
 
+_WIDE = "wide"
+
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}")
 _HEXADECIMAL = re.compile(rb"[0-9a-fA-F]+|[0-9]+")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _IMAGE_DATA = frozenset({b"IDAT", b"fdAT", b"VP8 ", b"VP8L", b"ALPH", b"ANMF"})
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was found of a volume's file.
+
+    `faults` are places with what is wrong there. `wide` says that there are numbers from
+    `NO_TEXT_HU` on, so that its voxels must be searched.
+    """
+
+    faults: list[str]
+    wide: bool
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +163,8 @@ def search(
     return findings
 
 
-def check_volume(path: Path) -> tuple[list[str], str]:
-    """What is wrong with a volume's file, and its SHA-256.
+def check_volume(path: Path) -> Proof:
+    """Prove that a file is a volume and nothing else.
 
     Every byte is accounted for: the local entries follow each other, the directory follows them,
     and the file ends with it; no time stamp, comment or extra field; each member is the npy header
@@ -158,9 +173,10 @@ def check_volume(path: Path) -> tuple[list[str], str]:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     try:
-        return list(_volume_faults(content)), digest
+        faults = list(_volume_faults(content))
     except (struct.error, zlib.error, ValueError, IndexError, SyntaxError) as error:
-        return [f"is not a volume's npz ({type(error).__name__})"], digest
+        faults = [f"is not a volume's npz ({type(error).__name__})"]
+    return Proof([fault for fault in faults if fault != _WIDE], _WIDE in faults, digest)
 
 
 def identities_here(
@@ -240,9 +256,9 @@ def _search_file(folder: Path, path: Path) -> Iterator[Finding]:
         for hit in _IDENTITIES.hits(name.encode("utf-8", "surrogateescape")):
             yield Finding(shown, "its name", hit.kind)
     if path.suffix == ".npz":
-        faults, _ = check_volume(path)
-        yield from (Finding(shown, fault, "structure") for fault in faults)
-        if not faults:
+        proof = check_volume(path)
+        yield from (Finding(shown, fault, "structure") for fault in proof.faults)
+        if not proof.faults and not proof.wide:
             return
     for place, kind in dict.fromkeys(_in_file(path)):
         yield Finding(shown, redacted(place, _IDENTITIES), kind)
@@ -467,7 +483,8 @@ def _in_nifti(data: bytes, inside: str) -> Iterator[tuple[str, str]]:
     start = int(struct.unpack_from("<f", data, 108)[0])
     voxels = np.frombuffer(data, "<i2", min(count, max(0, len(data) - start) // 2), start)
     short = struct.unpack_from("<h", data, 70)[0] == NIFTI_INT16
-    if not short or max(voxels.max(initial=0), -int(voxels.min(initial=0))) > NO_TEXT_HU:
+    low, high = int(voxels.min(initial=0)), int(voxels.max(initial=0))
+    if not short or max(-low, high + 1) > NO_TEXT_HU:
         yield from _in_text(data, "", inside, 0)
         return
     yield from _in_text(data[:start], "", f"{inside}NIfTI header, ", 0)
@@ -586,8 +603,8 @@ def _member_faults(
         yield f"{name}.npy: has {total} bytes; expected those of its array"
     if not unpacker.eof or unpacker.unused_data or any(blocks) or crc != checksum:
         yield f"{name}.npy: its compressed data is longer, shorter or other than its entry says"
-    if max(-low, high) > NO_TEXT_HU:
-        yield f"{name}.npy: has values beyond {NO_TEXT_HU} HU, among which text could hide"
+    if max(-low, high + 1) > NO_TEXT_HU:
+        yield _WIDE
 
 
 def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:

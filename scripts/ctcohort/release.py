@@ -152,9 +152,9 @@ def make(
         return [f"{has}, as before: nothing to do", *told]
     part = final.with_name(f".{final.name}.part")
     try:
-        _build(part, final, named, texts, threads)
+        proven = _build(part, final, named, texts, threads)
         sought = identities(_common_words(metadata, carried))
-        _guard(part, named, sought)
+        _guard(part, proven, sought)
         _put(part, final)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -332,7 +332,8 @@ def _build(
     named: Sequence[tuple[str, Scan]],
     texts: Mapping[str, bytes],
     threads: int,
-) -> None:
+) -> list[Path]:
+    """Write the new release to `part`; the volumes that are proven to hold no text."""
     if final.is_dir():
         strange = [path for path in final.iterdir() if not _OURS.fullmatch(path.name)]
         if strange:
@@ -344,33 +345,34 @@ def _build(
     for name, text in texts.items():
         write_bytes(part / name, text)
 
-    def take(each: tuple[str, Scan]) -> None:
+    def take(each: tuple[str, Scan]) -> list[Path]:
         name, scan = each
         target, earlier = part / f"{name}.npz", final / f"{name}.npz"
         if earlier.exists():
             os.link(earlier, target)
-            if guard.check_volume(target) == ([], scan.row["npz_sha256"]):
-                return
+            proof = guard.check_volume(target)
+            if not proof.faults and proof.sha256 == scan.row["npz_sha256"]:
+                return [] if proof.wide else [target]
             target.unlink()
         copy(scan.volume, target)
-        faults, digest = guard.check_volume(target)
-        if digest != scan.row["npz_sha256"]:
+        proof = guard.check_volume(target)
+        if proof.sha256 != scan.row["npz_sha256"]:
             raise InputError(
                 f"{scan.volume} is not the file that manifest.csv describes; run `make verify`, or"
                 " remove it and run snakemake again"
             )
-        if faults:
-            raise InputError(f"{scan.volume}: {faults[0]}; it is not released")
+        if proof.faults:
+            raise InputError(f"{scan.volume}: {proof.faults[0]}; it is not released")
+        return [] if proof.wide else [target]
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(take, named))
+        return [path for proven in pool.map(take, named) for path in proven]
 
 
-def _guard(part: Path, named: Sequence[tuple[str, Scan]], identities: Identities) -> None:
-    """Nothing of what may not be there is; the volumes have been checked when they were taken."""
+def _guard(part: Path, proven: Sequence[Path], identities: Identities) -> None:
+    """Nothing is there that may not be: volumes that are `proven` to hold no text hold none."""
     identities.any_date = identities.any_uid = True
-    volumes = [part / f"{name}.npz" for name, _ in named]
-    findings = guard.search(part, identities, leave=volumes)
+    findings = guard.search(part, identities, leave=proven)
     if findings:
         shown = "".join(f"\n  {line}" for line in guard.summary(findings))
         raise InputError(

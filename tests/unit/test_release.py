@@ -368,6 +368,23 @@ def test_a_scanner_s_name_is_no_patient_s_where_many_patients_have_it(rules: Rel
         make(rules)
 
 
+def test_volumes_of_a_wide_range_are_searched(rules: ReleaseRules) -> None:
+    """Metal of 20000 HU is no text; an MRN in the voxels is."""
+
+    def wide(numbers: bytes) -> dict[str, Any]:
+        row, path = include("A1"), Path("processed/A1.npz")
+        with np.load(path) as arrays:
+            ct = np.frombuffer(numbers.ljust(48, b"\0"), "<i2").reshape(2, 3, 4)
+            npz.write(path, {**arrays, "ct": ct})
+        return row | {"npz_bytes": path.stat().st_size, "npz_sha256": sha256(path)}
+
+    write_manifest([wide(b"\0\0MRN7712831\0\0")])
+    with pytest.raises(InputError, match=r"trn00001.npz: member 1, byte \d+: MRN"):
+        make(rules)
+    write_manifest([wide(np.array([20000, 20001, -1000], "<i2").tobytes())])
+    make(rules)
+
+
 def test_free_text_and_clashing_labels_are_refused(rules: ReleaseRules) -> None:
     write_manifest([include("A1", nodule="Findings: " + "the lungs are clear. " * 5)])
     with pytest.raises(InputError, match=r"columns.carry: nodule has values of more than 80"):
