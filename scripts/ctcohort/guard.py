@@ -245,14 +245,28 @@ def _files(folder: Path, left: Collection[Path]) -> Iterator[Path]:
 
 
 def _search_batch(folder: Path, files: list[Path]) -> list[Finding]:
-    return [finding for path in files for finding in _search_file(folder, path)]
+    findings = []
+    for path in files:
+        try:
+            findings += list(_search_file(folder, path))
+        except FileNotFoundError:
+            continue  # gone meanwhile
+        except PermissionError:
+            findings.append(Finding(_shown(folder, path), "the file", "cannot be read"))
+    return findings
+
+
+def _shown(folder: Path, path: Path) -> str:
+    """The file's name in a message: with stars for what may not be told."""
+    relative = str(path.relative_to(folder))
+    plain = unquote(relative)
+    shown = redacted(plain, _IDENTITIES)
+    return relative if shown == plain else shown
 
 
 def _search_file(folder: Path, path: Path) -> Iterator[Finding]:
-    relative = str(path.relative_to(folder))
-    shown = redacted(unquote(relative), _IDENTITIES)
-    shown = relative if shown == unquote(relative) else shown
-    for name in {relative, _decoded_name(path.name)}:
+    shown = _shown(folder, path)
+    for name in {str(path.relative_to(folder)), _decoded_name(path.name)}:
         for hit in _IDENTITIES.hits(name.encode("utf-8", "surrogateescape")):
             yield Finding(shown, "its name", hit.kind)
     if path.suffix == ".npz":
@@ -323,13 +337,13 @@ def _in_base64(text: bytes, place: str, depth: int) -> Iterator[tuple[str, str]]
         data = base64.b64decode(text + b"=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
         return
-    for bits in (15, -15):
-        try:
-            data = zlib.decompressobj(bits).decompress(data)
-            break
-        except zlib.error:
-            continue
     yield from _in_bytes(data, "", place, depth + 1)
+    for bits in (15, -15):  # with zlib's header, and without any
+        unpacker = zlib.decompressobj(bits)
+        with suppress(zlib.error):
+            unpacked = unpacker.decompress(data)
+            if unpacker.eof:
+                yield from _in_bytes(unpacked, "", place, depth + 1)
 
 
 def _in_csv(data: bytes, hits: list[Hit]) -> Iterator[tuple[str, str]]:

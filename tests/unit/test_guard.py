@@ -163,6 +163,22 @@ def _html_packed(path: Path, text: str) -> None:
     (path / "report.html").write_text(f"<script>const data = '{data}'</script>")
 
 
+def _html_deflated(path: Path, text: str, *, bits: int = -15) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, bits)
+    rows = "".join(f"A{n},{n * n}," for n in range(99)) + f",{text},"
+    data = base64.b64encode(packer.compress(rows.encode()) + packer.flush()).decode()
+    (path / "report.html").write_text(f"<script>const data = '{data}'</script>")
+
+
+def _html_zlib(path: Path, text: str) -> None:
+    _html_deflated(path, text, bits=15)
+
+
+def _html_base64(path: Path, text: str) -> None:
+    data = base64.b64encode(f"{'x ' * 40}{text}".encode()).decode()
+    (path / "report.html").write_text(f"<a href='data:text/plain;base64,{data}'>")
+
+
 def _html_picture(path: Path, text: str) -> None:
     _webp(path, text)
     data = base64.b64encode((path / "A1.webp").read_bytes()).decode()
@@ -241,6 +257,9 @@ PLACES = {
     "WebP": (_webp, "A1.webp: chunk XMP"),
     "HTML": (_html, "report.html: byte"),
     "packed in HTML": (_html_packed, "report.html: base64 at byte"),
+    "deflated in HTML": (_html_deflated, "report.html: base64 at byte"),
+    "zlib in HTML": (_html_zlib, "report.html: base64 at byte"),
+    "base64 in HTML": (_html_base64, "report.html: base64 at byte"),
     "a picture in HTML": (_html_picture, "report.html: base64 at byte"),
     "file name": (_name, "raw/**"),
     "folder name": (_folder_name, "**"),
