@@ -40,6 +40,12 @@ class Link:
     _free_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def piece(self) -> int:
+        """Bytes at a time: a slow link brings a little often."""
+        rate = self.bytes_per_second
+        return min(PIECE, max(1024, int(rate / 50))) if rate else PIECE
+
     def due(self, size: int) -> float:
         """When a piece that comes back has crossed the link, whatever the connection."""
         with self._lock:
@@ -117,7 +123,7 @@ def _take(
     data = b"more"
     while data:
         try:
-            data = source.recv(PIECE)
+            data = source.recv(link.piece)
         except OSError:
             data = b""
         due = link.due(len(data)) if back else time.monotonic() + link.one_way

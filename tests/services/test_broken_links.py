@@ -8,9 +8,10 @@ import warnings
 import pytest
 from pydicom import dcmread
 
-from ctcohort.archives import Query
+from ctcohort.archives import Query, dimse
 from ctcohort.archives.dicomweb import DicomwebArchive
 from ctcohort.archives.dimse import DimseArchive
+from ctcohort.faults import Fault
 
 from .hospital import KEY, archive_settings, make_long_series
 from .link import Break, linked
@@ -91,6 +92,21 @@ def test_a_connection_that_falls_silent(served, working, monkeypatch, kind):
         one.fetch(headers, working / "into")
         assert not link.breaks
     assert {path.stem for path in (working / "into").glob("*.dcm")} == set(files)
+
+
+def test_a_trickle_over_dimse_is_given_up(served, working, monkeypatch):
+    """Bytes keep coming, so that no time-out sees it, but far too slowly."""
+    archive, headers, _ = served
+    monkeypatch.setattr(dimse, "INSTANCE_SECONDS", 2.0)
+    monkeypatch.setattr(dimse, "SILENT_SECONDS", 5.0)
+    with linked(archive.port) as link:
+        one = opened("dimse", link)
+        one.patience_seconds = 5
+        one.find(Query(("LONG",)))
+        link.bytes_per_second = SIZE * SIZE * 2 / 5
+        with pytest.raises(Fault, match="gave up") as error:
+            one.fetch(headers, working / "into")
+    assert (error.value.reason, error.value.transient) == ("transfer_incomplete", True)
 
 
 def test_an_independent_client_gets_the_same_from_orthanc(served, working):

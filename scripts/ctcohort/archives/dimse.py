@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,9 @@ from .retrying import FIRST_SECONDS, Patience, Transient
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 60.0
 """Longest wait for the next message."""
+
+INSTANCE_SECONDS = 900.0
+"""Longest time for one instance: at 1 kB/s, or a multi-frame instance of 500 MB at 0.6 MB/s."""
 
 LIST = 50
 """SOPInstanceUIDs in one request for single instances (PS3.4 C.2.2.2.2)."""
@@ -414,7 +419,8 @@ class DimseArchive:
             if not association.is_established:
                 raise self._why_not(association)
             answer = "broken"
-            yield association
+            with receiver.watching(association) if receiver else nullcontext():
+                yield association
             answer = "ok"
         finally:
             self.manners.after_request(what, receiver.size if receiver else 0, answer)
@@ -507,6 +513,26 @@ class _Receiver:
         self.manners = manners
         self.size = 0
         self.error: Exception | None = None
+        self._last = time.monotonic()
+
+    @contextmanager
+    def watching(self, association: Association) -> Iterator[None]:
+        """Abort the association where an instance takes too long: a trickle is no silence."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(1.0):
+                if time.monotonic() - self._last > INSTANCE_SECONDS:
+                    association.abort()
+                    return
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
     def store(self, event: evt.Event) -> int:
         """The handler of C-STORE (PS3.4 B.2.3); a status, 0 or out of resources."""
@@ -529,6 +555,7 @@ class _Receiver:
         self.missing.discard(uid)
         self.size += len(data)
         self.manners.received(len(data))
+        self._last = time.monotonic()
         return 0
 
     def check(self) -> None:
