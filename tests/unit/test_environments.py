@@ -158,3 +158,25 @@ def test_an_environment_holds_what_its_rules_import_and_nothing_else(
     loaded = set(json.loads(run.stdout))
     unused = {name for name in packages if MODULES.get(name, name) not in loaded}
     assert not unused, f"{env.name} lists what no command line imports"
+
+
+def test_a_download_of_a_folder_loads_no_decoder_no_array_library_and_no_http_client() -> None:
+    """They would be most of its memory, and of its start-up, which every scan pays."""
+    script = (
+        "import runpy, sys\n"
+        "try:\n"
+        "    runpy.run_path(sys.argv.pop(1), run_name='__main__')\n"
+        "except SystemExit:\n"
+        "    import ctcohort.archives.folder\n"
+        "    print(*(name for name, module in sys.modules.items() if module), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(SCRIPTS / "download_series.py"), "--help"],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "pydicom" in loaded
+    assert not loaded & {"numpy", "requests", "gdcm", "pylibjpeg", "PIL", "pynetdicom"}
