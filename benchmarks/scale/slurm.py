@@ -17,7 +17,7 @@ from tests.services import slurm
 
 from . import overhead
 
-COUNT, PARTS = 24, 3
+COUNT, PARTS = 12, 3
 
 
 def main() -> None:
@@ -40,7 +40,8 @@ def main() -> None:
 
 def by_profile(folder: Path, _cluster: slurm.Cluster) -> float:
     profile = overhead.REPOSITORY / "profiles" / "slurm"
-    return overhead.snakemake(folder, "--workflow-profile", profile)
+    few = ("--set-threads", "index_series=2")  # a node has no more
+    return overhead.snakemake(folder, "--workflow-profile", profile, *few)
 
 
 def in_parts(folder: Path, cluster: slurm.Cluster) -> float:

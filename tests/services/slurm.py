@@ -109,7 +109,7 @@ class Cluster:
         _kill_steps(jobs)
 
     def drain(self) -> None:
-        """Cancel what runs and wait until every node is idle again."""
+        """Cancel what runs, start lost nodes, and wait until every node is idle."""
         self.run("scancel", "-u", "root", check=False)
         for name in (f"n{number}" for number in range(1, self.nodes + 1)):
             if not _alive(self.folder / "run" / f"{name}.pid"):

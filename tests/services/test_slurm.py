@@ -175,8 +175,9 @@ class Survived:
 
 
 @pytest.fixture(scope="module")
-def survived(cluster: slurm.Cluster, hospital: Hospital) -> Iterator[Survived]:
+def survived(cluster: slurm.Cluster, hospital: Hospital) -> Survived:
     """Snakemake is killed and started again; then a job is cancelled, then a node goes away."""
+    cluster.drain()
     directory = new_directory(hospital.scratch / "profile", hospital.demo)
     run = with_profile(directory)
     wait_for(lambda: running(cluster, "download_series"))
@@ -197,10 +198,9 @@ def survived(cluster: slurm.Cluster, hospital: Hospital) -> Iterator[Survived]:
     text = run.done(0)
     jobs = [job for job in cluster.jobs() if job["id"] not in before]
     (restarts,) = re.findall(r"Restarts=(\d+)", cluster.run("scontrol", "show", "job", lost["id"]))
-    yield Survived(
+    return Survived(
         directory, locked, text, jobs, cancelled["id"], lost["id"], restarts=int(restarts)
     )
-    cluster.drain()
 
 
 def test_a_killed_snakemake_leaves_a_lock(survived: Survived) -> None:
@@ -235,6 +235,7 @@ def test_the_profile_makes_what_a_local_run_makes(survived: Survived, hospital: 
 def test_parts_stopped_in_every_way_go_on_and_merge_to_what_one_run_makes(
     cluster: slurm.Cluster, hospital: Hospital
 ) -> None:
+    cluster.drain()
     dataset = new_directory(hospital.scratch / "parts", hospital.demo)
     parts = [dataset / f"part-{number}" for number in (1, 2, 3)]
     logs = [dataset / f"part-{number}.log" for number in (1, 2, 3)]
@@ -266,10 +267,10 @@ def test_parts_stopped_in_every_way_go_on_and_merge_to_what_one_run_makes(
     assert made(dataset / "merged") == hospital.results
     assert all("archive_share=1000000" in log.read_text() for log in logs)  # one at a time each
     assert all((part / "raw").readlink() == dataset / "scratch" / part.name for part in parts)
-    cluster.drain()
 
 
 def test_a_part_is_made_by_one_job_at_a_time(cluster: slurm.Cluster, hospital: Hospital) -> None:
+    cluster.drain()
     dataset = new_directory(hospital.scratch / "twice", hospital.demo)
     (dataset / "part-1").mkdir()
     with open(dataset / "part-1" / ".running", "w") as another_job:
