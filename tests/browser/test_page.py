@@ -389,7 +389,7 @@ def test_notes_and_other_rows_of_the_file_are_kept(unopened: Page, delimiter: st
     lines = [
         ("accession", "verdict", "who", "note"),
         (one, "good", "me", '"two lines,\nand ""quotes"""'),
-        (two, "bad", "", "hearsay"),
+        (two, "bad", "", 'hearsay of "two"'),
         ("ELSEWHERE", "bad", "you", "another cohort's"),
     ]
     table = unopened.cohort / "reviews.csv"
@@ -410,7 +410,7 @@ def test_notes_and_other_rows_of_the_file_are_kept(unopened: Page, delimiter: st
     page.one("#merge-file").send_keys(str(table))
     assert read_reviews(page.saved()) == {
         **before,
-        two: Review("good", "hearsay"),
+        two: Review("good", 'hearsay of "two"'),
         three: Review("good"),
     }
     assert "you" in page.saved().read_text()

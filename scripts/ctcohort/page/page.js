@@ -108,7 +108,7 @@
       if (quoted && at < text.length) {
         if (mark !== '"') value += mark;
         else if (text[at + 1] === '"') { value += '"'; at++; } else quoted = false;
-      } else if (mark === '"') quoted = true;
+      } else if (mark === '"' && !value) quoted = true; // elsewhere it is a character
       else if (mark === delimiter) { row.push(value); value = ""; }
       else if (ends(at)) {
         row.push(value); value = "";
