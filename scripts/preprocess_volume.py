@@ -13,6 +13,8 @@ if __name__ == "__main__":
     sys.modules.update(dict.fromkeys(("gdcm", "pylibjpeg", "PIL", "requests")))
     gc.disable()  # one scan, then the process ends: nothing is worth collecting
 
+from ctcohort.files import head, sha256, write_json
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -27,10 +29,11 @@ def main() -> None:
     options = parser.parse_args()
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[variable] = "1"  # slices are shared out to threads, not the products in them
+    if "avx512bw" in head(Path("/proc/cpuinfo"), 4096):  # OpenBLAS does not know every processor
+        os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")  # faster, and the same bytes
 
     from ctcohort import npz
     from ctcohort.faults import recorded
-    from ctcohort.files import sha256, write_json
     from ctcohort.settings import VolumeRules, digest, parse
     from ctcohort.volumes import make_volume
 
@@ -54,6 +57,7 @@ def main() -> None:
         if options.keep_raw == "delete":
             shutil.rmtree(options.raw)
     print(f"{options.volume}: {'x'.join(map(str, record['shape']))}", file=sys.stderr)
+    gc.freeze()  # nor at the end
 
 
 if __name__ == "__main__":
