@@ -56,9 +56,8 @@ def write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         content = _npy(array)
         if len(content) > _LIMIT:
             raise ValueError(f"{key} has {len(content)} bytes; a volume is limited to 4 GiB")
-        room: Any = np.empty(
-            len(content) + len(content) // 500 + 64, np.uint8
-        )  # if nothing shrinks
+        bound = len(content) + len(content) // 500 + 64  # if nothing shrinks
+        room: Any = np.empty(bound, np.uint8)
         packed = memoryview(deflate_encode(content, level=LEVEL, raw=True, out=room))
         facts = struct.pack(
             "<HHHHHIIIHH",
