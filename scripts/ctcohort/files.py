@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from .faults import InputError
+
 STORE = Path("index")
 """The side store: what is kept between runs and is no result."""
 
@@ -68,10 +70,54 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         writer.writerows({key: _field(row.get(key)) for key in columns} for row in rows)
 
 
-def read_table(path: Path) -> Iterator[dict[str, str]]:
-    """Rows of a CSV that this workflow wrote, every value as text."""
-    with open(path, encoding="utf-8", newline="") as stream:
-        yield from csv.DictReader(stream)
+def read_table(path: Path, needed: Sequence[str] = ()) -> Iterator[dict[str, str]]:
+    """Rows of a CSV that this workflow wrote, every value as text.
+
+    Parameters
+    ----------
+    needed : sequence of str
+        Columns that must be there.
+
+    Raises
+    ------
+    InputError
+        It is not such a table, or not whole.
+    """
+    made_again = "delete it and run snakemake again: it is made from what is there"
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = csv.DictReader(stream, strict=True)
+            missing = [column for column in needed if column not in (rows.fieldnames or ())]
+            if missing:
+                raise InputError(f"{path}: has no column {', '.join(missing)}; {made_again}")
+            for row in rows:
+                if None in row or None in row.values():
+                    raise InputError(
+                        f"{path}: line {rows.line_num} has not as many fields as the header;"
+                        f" {made_again}"
+                    )
+                yield row
+    except (UnicodeDecodeError, csv.Error, IsADirectoryError):
+        raise InputError(f"{path}: is not a table of this workflow; {made_again}") from None
+
+
+def assert_no_run(directory: Path) -> None:
+    """Refuse to work while Snakemake runs in a directory.
+
+    Snakemake does not protect what no rule makes, and takes away every lock when it ends. So a
+    command that changes things is called with ``--nolock``, and looks for locks here.
+
+    Raises
+    ------
+    InputError
+        A run is under way, or was killed.
+    """
+    locks = directory / ".snakemake" / "locks"
+    if locks.is_dir() and any(locks.iterdir()):
+        raise InputError(
+            f"{directory.absolute()}: a run of Snakemake is under way; wait until it has ended. (One"
+            " that was killed: snakemake --unlock. And call this by make, or with --nolock.)"
+        )
 
 
 def copy(source: Path, target: Path) -> None:
@@ -109,4 +155,6 @@ def _field(value: object) -> object:
         return f"{value:.10g}"
     if isinstance(value, (list, tuple, dict)):
         return json.dumps(value)
+    if isinstance(value, str) and "\r" in value:
+        return value.replace("\r\n", "\n").replace("\r", "\n")  # csv would not quote it
     return value
