@@ -5,7 +5,7 @@ DIR ?= .
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: help env slurm merge demo test lint status page explain verify prune purge guard check-archive key lock
+.PHONY: help env directory slurm merge demo test lint status page explain verify prune purge guard release check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make prune DIR=... [DELETE=yes]   what is no longer in the cohort"
 	@echo "make purge ACCESSION=... (or MRN=...) DIR=... [DELETE=yes]   withdrawn consent"
 	@echo "make guard DIR=...    search a working directory for identifiers where none may be"
+	@echo "make release DIR=...  release/: volumes and a table without identity"
 	@echo "make check-archive ACCESSION=... DIR=...   try the archive of a working directory's config"
 	@echo "make key KEY=...      make the private key that names patients"
 	@echo "make lint             what CI checks besides the tests"
@@ -66,27 +67,34 @@ lint: $(VENV)/.dev
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 
-status: env
-	@$(BIN)/python scripts/status.py --directory $(DIR)
+directory:
+	@test -d "$(DIR)" || { echo 'error: $(DIR) is not a directory; name one with DIR=...'; exit 1; }
 
-page: env
-	@$(BIN)/python scripts/write_report.py --directory $(DIR)
+status: env directory
+	@$(BIN)/python scripts/status.py --directory "$(DIR)"
 
-# ACCESSION, MRN and DELETE reach these commands by the environment
-explain: env
-	@$(BIN)/python scripts/explain.py --directory $(DIR)
+page: env directory
+	@$(BIN)/python scripts/write_report.py --directory "$(DIR)"
 
-verify: env
-	@$(BIN)/python scripts/verify.py --directory $(DIR) $(if $(RAW),--raw)
+# these reach the commands by the environment, as they were typed: make expands no $ in them
+override ACCESSION := $(value ACCESSION)
+override MRN := $(value MRN)
+export ACCESSION MRN DELETE
 
-prune purge: env
-	@$(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- $@
+explain: env directory
+	@$(BIN)/python scripts/explain.py --directory "$(DIR)"
 
-guard: env
-	@$(BIN)/snakemake --directory $(DIR) --cores $(CORES) --quiet all -- guard
+verify: env directory
+	@$(BIN)/python scripts/verify.py --directory "$(DIR)" $(if $(RAW),--raw)
 
-check-archive: env
-	@$(BIN)/snakemake --directory $(DIR) --cores 1 --quiet all -- check_archive
+prune purge: env directory
+	@$(BIN)/snakemake --directory "$(DIR)" --cores 1 --nolock --quiet all -- $@
+
+guard release: env directory
+	@$(BIN)/snakemake --directory "$(DIR)" --cores $(CORES) --nolock --quiet all -- $@
+
+check-archive: env directory
+	@$(BIN)/snakemake --directory "$(DIR)" --cores 1 --nolock --quiet all -- check_archive
 
 merge: env
 	@test -n "$(DIRS)" -a -n "$(INTO)" || { echo 'say which: make merge DIRS="part-1 part-2" INTO=merged'; exit 1; }

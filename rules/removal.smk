@@ -1,4 +1,5 @@
-# Commands rather than steps: as rules they hold Snakemake's lock, so no run is under way meanwhile.
+# Commands rather than steps; the Makefile calls them with --nolock, because Snakemake's lock does not
+# protect what no rule makes. They refuse while a run is under way.
 localrules:
     prune,
     purge,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ctcohort.faults import run
 from ctcohort.files import STORE, read_table, write_table
+from ctcohort.manifest import COHORT
 from ctcohort.settings import private_key
 from ctcohort.splits import assign
 
@@ -20,7 +21,7 @@ def main() -> None:
     options = parser.parse_args()
     shares = json.loads(options.splits)
     rows = assign(
-        read_table(options.cohort),
+        read_table(options.cohort, COHORT),
         {name: shares.get(name, 0) for name in ("train", "val", "test")},
         seed=shares.get("seed", 0),
         key=private_key(options.key_file, STORE / "key.fingerprint"),

@@ -16,6 +16,7 @@ from ctcohort.faults import InputError, run
 from ctcohort.files import read_table, write_table
 from ctcohort.forecast import forecast
 from ctcohort.indexing import blank_row, patients_of, query_of, rows_of
+from ctcohort.manifest import COHORT
 from ctcohort.reports import read_exclusions, read_merged_mrns
 from ctcohort.settings import SeriesRules, VolumeRules, parse
 
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--ledger", type=Path, required=True)
     options = parser.parse_args()
     settings = json.loads(options.archive)
-    cohort = list(read_table(options.cohort))
+    cohort = list(read_table(options.cohort, COHORT))
     if [row["accession"] for row in cohort] != options.accessions.read_text().splitlines():
         raise InputError(
             f"{options.cohort} and {options.accessions} name different accessions; delete both and"

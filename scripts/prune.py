@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from ctcohort.faults import run
+from ctcohort.files import assert_no_run
 from ctcohort.removal import delete, leftovers, size_of
 
 
@@ -18,6 +19,7 @@ def main() -> None:
         help="delete what is listed; also asked for by the variable DELETE=yes",
     )
     options = parser.parse_args()
+    assert_no_run(options.directory)
     found = list(leftovers(options.directory))
     size = sum(map(size_of, found))
     for path in found:

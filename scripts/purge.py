@@ -9,8 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ctcohort.faults import InputError, run
-from ctcohort.files import read_table
-from ctcohort.removal import accessions_of, delete, files_of, forget, size_of
+from ctcohort.files import assert_no_run, read_table
+from ctcohort.removal import (
+    accessions_of,
+    delete,
+    files_of,
+    forget,
+    is_known,
+    size_of,
+    studies_of,
+)
 from ctcohort.reports import read_exclusions, read_merged_mrns
 
 
@@ -26,6 +34,7 @@ def main() -> None:
         help="delete what is listed; also asked for by the variable DELETE=yes",
     )
     options = parser.parse_args()
+    assert_no_run(options.directory)
     merged = read_merged_mrns(Path(options.merged_mrns) if options.merged_mrns else None)
     accessions = _asked_for(options.directory, merged)
     print(f"accessions: {', '.join(sorted(accessions))}")
@@ -33,13 +42,16 @@ def main() -> None:
     for path in files:
         print(f"  {path.relative_to(options.directory)}")
     print(f"{len(files)} files and folders, {sum(map(size_of, files)) / 1e9:.2f} GB")
+    if any(path.is_symlink() for path in files):
+        print("these are links of a merged data set: purge in every part too")
     if not options.delete:
         print("DELETE=yes deletes them, and takes the accessions out of tables, stores and logs")
         return
     _refuse_what_would_return(options, accessions, merged)
+    studies = studies_of(options.directory, accessions)
     for path in files:
         delete(path)
-    for name in forget(options.directory, accessions):
+    for name in forget(options.directory, accessions, studies):
         print(f"  taken out of {name}")
     log = options.directory / "logs" / "purge.log"
     with open(log, "a", encoding="utf-8") as stream:
@@ -47,7 +59,7 @@ def main() -> None:
         stream.write(f"{moment} {len(accessions)} accessions, {len(files)} files deleted\n")
     print(
         "deleted. Yours to edit: the report table and your other tables (exclusions, reviews,"
-        " merged_mrns); the archive; copies elsewhere; and `snakemake release` if there is one"
+        " merged_mrns); the archive; copies elsewhere; and release/, by `make release`"
     )
 
 
@@ -59,7 +71,12 @@ def _asked_for(directory: Path, merged: dict[str, str]) -> set[str]:
         )
     found = {accession} if accession else set(accessions_of(directory, mrn, merged))
     if not found:
-        raise InputError("cohort.csv has no accession of this MRN; expected it as in the table")
+        raise InputError(
+            "cohort.csv has no accession of this MRN; expected it as in the report table. If its"
+            " rows have left the table, purge each accession by ACCESSION"
+        )
+    if not is_known(directory, found):
+        raise InputError(f"nothing is known of accession {accession}; check its spelling")
     return found
 
 
@@ -79,7 +96,7 @@ def _refuse_what_would_return(
     if wanted:
         raise InputError(
             f"{', '.join(wanted)}: still wanted, so the next run would fetch it again; first list"
-            " it in the exclusions table (or take it out of the report table and run the workflow)"
+            " it in the exclusions table"
         )
 
 

@@ -54,6 +54,12 @@ def run(command: Callable[[], None]) -> None:
     except (InputError, Fault) as error:
         sys.exit(f"error: {error}")
     except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES):
+            # which file, its text would say; a path may name a patient
+            sys.exit(
+                f"error: {error.strerror}: the working directory, or a file in it, cannot be read"
+                " or written; check its permissions"
+            )
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         sys.exit("error: the disk is full; free some space and run the same command again")

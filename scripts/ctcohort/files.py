@@ -70,6 +70,12 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         writer.writerows({key: _field(row.get(key)) for key in columns} for row in rows)
 
 
+def as_written(row: Mapping[str, object]) -> dict[str, str]:
+    """A row as `read_table` gives it back after `write_table`."""
+    fields = ((key, _field(value)) for key, value in row.items())
+    return {key: "" if field is None else str(field) for key, field in fields}
+
+
 def read_table(path: Path, needed: Sequence[str] = ()) -> Iterator[dict[str, str]]:
     """Rows of a CSV that this workflow wrote, every value as text.
 
@@ -115,8 +121,8 @@ def assert_no_run(directory: Path) -> None:
     locks = directory / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         raise InputError(
-            f"{directory.absolute()}: a run of Snakemake is under way; wait until it has ended. (One"
-            " that was killed: snakemake --unlock. And call this by make, or with --nolock.)"
+            f"{directory.absolute()}: a run of Snakemake is under way; wait until it has ended."
+            " (If it was killed: snakemake --unlock. And call this by make, or with --nolock.)"
         )
 
 

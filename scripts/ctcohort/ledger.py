@@ -48,12 +48,12 @@ COLUMNS = (
 
 def selected(path: Path = PATH) -> Iterator[dict[str, str]]:
     """The selected row of each accession that has one."""
-    return (row for row in read_table(path) if row["reason"] == SELECTED)
+    return (row for row in read_table(path, COLUMNS) if row["reason"] == SELECTED)
 
 
 def accessions(path: Path) -> dict[str, list[dict[str, str]]]:
     """All rows, by accession."""
     rows: dict[str, list[dict[str, str]]] = {}
-    for row in read_table(path):
+    for row in read_table(path, COLUMNS):
         rows.setdefault(row["accession"], []).append(row)
     return rows

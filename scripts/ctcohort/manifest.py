@@ -106,15 +106,15 @@ def read(directory: Path, reviews: Path | None = None) -> Dataset:
         The table of `reviews.read_reviews`.
     """
 
-    def rows(name: str) -> list[dict[str, str]]:
+    def rows(name: str, needed: Sequence[str]) -> list[dict[str, str]]:
         path = directory / name
-        return list(read_table(path)) if path.exists() else []
+        return list(read_table(path, needed)) if path.exists() else []
 
     series = directory / ledger.PATH
     return Dataset(
-        rows("cohort.csv"),
+        rows("cohort.csv", COHORT),
         ledger.accessions(series) if series.exists() else {},
-        {row["accession"]: row for row in rows("splits.csv")},
+        {row["accession"]: row for row in rows("splits.csv", ("accession", "patient", "split"))},
         read_reviews(reviews) if reviews else {},
     )
 
@@ -219,7 +219,7 @@ def _made(
         return {"status": "failed", "status_reason": failure["reason"]}
     try:  # the record is written last
         record = json.loads(volume.with_suffix(".json").read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         record = None
     if record is None or not volume.exists():
         return {"status": "pending", "status_reason": ""}

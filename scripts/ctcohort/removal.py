@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
+import gzip
+import json
 import os
 import re
 import shutil
@@ -55,7 +57,7 @@ TABLES = (
 """What the workflow writes with a line per accession; the user's own tables are the user's."""
 
 LINES = (Path("accessions.txt"), LOG, FAILED, ASK_AGAIN, PARTITION)
-"""What has a line per accession, or lines with it between tabs."""
+"""What has a line per accession: alone, or in the second of the fields between tabs."""
 
 PAGES = ("report.html",)
 """Made of everything: taken away whole, and made anew when asked for."""
@@ -100,10 +102,15 @@ def files_of(directory: Path, accessions: Iterable[str]) -> list[Path]:
     return [*own, *halves, *pages, *_records(directory, names)]
 
 
-def forget(directory: Path, accessions: Set[str]) -> list[str]:
+def forget(directory: Path, accessions: Set[str], studies: Set[str]) -> list[str]:
     """Take the lines about these accessions out of tables, stores and logs.
 
     Time stamps stay, so that nothing is made again for it.
+
+    Parameters
+    ----------
+    studies : set of str
+        What `studies_of` says, before `files_of` are deleted.
 
     Returns
     -------
@@ -113,7 +120,7 @@ def forget(directory: Path, accessions: Set[str]) -> list[str]:
     words = _whole({*accessions, *map(name_of, accessions)})
     index = directory / "index" / "folder.sqlite"
     logs = [*directory.glob("logs/*.log"), *directory.glob(".snakemake/log/*.log")]
-    changed = [index] if _unindex(index, _studies(directory, accessions)) else []
+    changed = [index] if _unindex(index, accessions, studies) else []
     changed += [
         path
         for path in (directory / name for name in TABLES)
@@ -122,10 +129,31 @@ def forget(directory: Path, accessions: Set[str]) -> list[str]:
     changed += [
         path
         for path in (directory / name for name in LINES)
-        if _drop(path, lambda fields: accessions & set(fields))
+        if _drop(path, lambda fields: fields[min(1, len(fields) - 1)] in accessions)
     ]
     changed += [path for path in logs if _drop(path, lambda fields: any(map(words.search, fields)))]
     return [str(path.relative_to(directory)) for path in changed]
+
+
+def studies_of(directory: Path, accessions: Set[str]) -> set[str]:
+    """StudyInstanceUIDs of accessions, from the ledger and from what the archive answered."""
+    path = directory / ledger.PATH
+    rows = read_table(path) if path.exists() else ()
+    studies = {row["study_uid"] for row in rows if row["accession"] in accessions}
+    for accession in accessions:
+        answer = directory / "index" / "answers" / f"{name_of(accession)}.json.gz"
+        if answer.exists():
+            series = json.loads(gzip.decompress(answer.read_bytes()))["series"]
+            studies |= {each["study_uid"] for each in series}
+    return studies - {""}
+
+
+def is_known(directory: Path, accessions: Set[str]) -> bool:
+    """Whether the working directory has anything that is about these accessions."""
+    own = set(files_of(directory, accessions)) - {directory / page for page in PAGES}
+    cohort = directory / "cohort.csv"
+    rows = read_table(cohort) if cohort.exists() else ()
+    return bool(own) or any(row["accession"] in accessions for row in rows)
 
 
 def delete(path: Path) -> None:
@@ -227,20 +255,17 @@ def _drop(path: Path, goes: Callable[[list[str]], object], *, table: bool = Fals
     return len(kept) < len(rows)
 
 
-def _studies(directory: Path, accessions: Set[str]) -> set[str]:
-    path = directory / ledger.PATH
-    rows = read_table(path) if path.exists() else ()
-    return {row["study_uid"] for row in rows if row["accession"] in accessions} - {""}
-
-
-def _unindex(index: Path, studies: Set[str]) -> bool:
+def _unindex(index: Path, accessions: Set[str], studies: Set[str]) -> bool:
     """Drop studies from the index of a folder archive, and what is left of them in its file."""
     if not index.exists():
         return False
     with sqlite3.connect(index) as connection:
         connection.execute("PRAGMA secure_delete = ON")
-        gone = connection.executemany(
-            "DELETE FROM files WHERE study = ?", [(study,) for study in studies]
-        ).rowcount
+        gone = connection.total_changes
+        for column, values in (("study", studies), ("accession", accessions)):
+            connection.executemany(
+                f"DELETE FROM files WHERE {column} = ?", [(value,) for value in values]
+            )
+        gone = connection.total_changes - gone
     connection.close()
     return gone > 0

@@ -10,20 +10,24 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from . import manifest
+from . import ledger, manifest
 from .faults import Fault, InputError
-from .files import head, read_table, sha256
+from .files import as_written, head, read_table, sha256
 from .naming import name_of
 from .received import read_received
 from .settings import digest
+
+KEYED = ("patient", "series_uid_hash", "review")
+"""Columns that follow from the private key and from the reviews, which this does not ask for."""
 
 
 def verify(directory: Path, *, threads: int, raw: bool) -> Iterator[str]:
     """What is not as ``manifest.csv`` says, one line each; nothing if all is.
 
-    Every volume's bytes are compared with their SHA-256, every record with its row; all volumes
-    must have been made with the same parameters, and with the working directory's own where it has
-    them. Nothing else may lie in ``processed/``, and no patient may be in two sets.
+    Every volume's bytes are compared with their SHA-256; where the working directory's other tables
+    are there, every row with what they and the scan's record say. All volumes must have been made
+    with the same parameters, and with the working directory's own where it has them. Nothing else
+    may lie in ``processed/``, and no patient may be in two sets.
 
     Parameters
     ----------
@@ -35,16 +39,19 @@ def verify(directory: Path, *, threads: int, raw: bool) -> Iterator[str]:
     Raises
     ------
     InputError
-        There is no manifest.
+        There is no manifest, or it has no row.
     """
     path = directory / "manifest.csv"
     if not path.exists():
         raise InputError(f"{path}: is not there; expected a finished data set")
-    rows = list(read_table(path))
+    rows = list(read_table(path, manifest.COLUMNS))
+    if not rows:
+        raise InputError(f"{path}: has no row; expected a finished data set")
     included = [row for row in rows if row["status"] == "included"]
     with ThreadPoolExecutor(threads) as pool:
         for lines in pool.map(partial(_scan, directory, raw=raw), included):
             yield from lines
+    yield from _rows(directory, rows)
     yield from _parameters(directory, included)
     known = {name_of(row["accession"]) for row in included}
     for file in sorted((directory / "processed").glob("[!.]*")):
@@ -87,6 +94,35 @@ def _raw(folder: Path, received: Path) -> list[str]:
         for uid, expected in hashes.items()
         if sha256(folder / f"{uid}.dcm") != expected
     ]
+
+
+def _rows(directory: Path, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Rows that say something else than the tables and records they were made from."""
+    if not (directory / "cohort.csv").exists() or not (directory / ledger.PATH).exists():
+        return
+    dataset = manifest.read(directory)
+    made = {
+        row["accession"]: as_written(row) for row in manifest.rows(directory, dataset, key=None)
+    }
+    for row in rows:
+        known = made.pop(row["accession"], None)
+        if known is None:
+            yield f"manifest.csv: accession {row['accession']} is not in cohort.csv"
+            continue
+        if known["status"] == "pending":
+            continue  # a file is missing, which is said elsewhere
+        other = [
+            column
+            for column, value in row.items()
+            if column not in KEYED and value != known.get(column, "")
+        ]
+        if other:
+            yield (
+                f"manifest.csv: accession {row['accession']}: {', '.join(other)} is not what"
+                f" the other tables and its record say"
+            )
+    for accession in made:
+        yield f"manifest.csv: accession {accession} of cohort.csv is missing"
 
 
 def _parameters(directory: Path, included: Sequence[Mapping[str, str]]) -> Iterator[str]:

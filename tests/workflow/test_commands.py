@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import gzip
 import json
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort.files import sha256
+from ctcohort.files import sha256, write_table
 
 from .conftest import (
     LATER,
@@ -165,6 +166,44 @@ def test_whatever_is_not_as_the_manifest_says_is_named(
     assert said.rstrip().endswith("manifest.csv says")
 
 
+def changed_value(column: str) -> Callable[[Path], None]:
+    """Another value in a row of the manifest."""
+
+    def change(path: Path) -> None:
+        with open(path, newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        rows[0][column] = "7.5"
+        write_table(path, list(rows[0]), rows)
+
+    return change
+
+
+@pytest.mark.parametrize("column", ["age_years", "orig_zdiff", "transform", "flags", "sex"])
+def test_a_row_that_its_record_does_not_say_is_named(site: Site, column: str) -> None:
+    changed_value(column)(site.folder / "manifest.csv")
+    said = refused(site, "verify.py")
+    assert f"manifest.csv: accession {ONE}: {column} is not what" in said
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda text: text.splitlines()[0] + "\n", "has no row"),
+        (lambda text: text[: len(text) * 2 // 3], "delete it and run snakemake again"),
+        (lambda text: text.replace("flags", "fl"), "has no column flags"),
+        (lambda text: "\xff" + text, "has no column accession"),
+    ],
+)
+def test_a_manifest_that_is_not_whole_proves_nothing(
+    site: Site, damage: Callable[[str], str], expected: str
+) -> None:
+    path = site.folder / "manifest.csv"
+    path.write_text(damage(path.read_text()))
+    said = refused(site, "verify.py")
+    assert said.startswith("error: manifest.csv: ")
+    assert expected in said
+
+
 def test_changed_dicom_files_are_found_when_asked_for(site: Site) -> None:
     changed_byte(next((site.folder / "raw" / ONE).glob("*.dcm")))
     assert site.script("verify.py")
@@ -199,13 +238,16 @@ def about(site: Site, *accessions: str) -> set[str]:
 
 
 def test_nothing_is_pruned_of_a_cohort_that_is_whole(site: Site) -> None:
-    assert "nothing is left of scans that are not in the cohort" in site.run("prune").output
+    assert (
+        "nothing is left of scans that are not in the cohort"
+        in site.run("--nolock", "prune").output
+    )
 
 
 def test_prune_lists_first_and_deletes_when_asked_again(site: Site) -> None:
     write_reports(site.folder, table_of(ONE, THIN, OTHER))
     site.run()
-    listed = site.run("prune").output
+    listed = site.run("--nolock", "prune").output
     expected = [
         f"raw/{TWO}",
         f"received/{TWO}.json",
@@ -220,7 +262,7 @@ def test_prune_lists_first_and_deletes_when_asked_again(site: Site) -> None:
         assert (site.folder / path).exists()
     assert ONE not in listed
     site.environment = {"DELETE": "yes"}
-    site.run("prune")
+    site.run("--nolock", "prune")
     assert not any((site.folder / path).exists() for path in expected)
     site.environment = {}
     assert site.run().jobs == set()
@@ -251,6 +293,13 @@ def test_prune_without_the_tables_deletes_nothing(site: Site) -> None:
     assert "what is wanted is not known" in refused(site, "prune.py", "--delete")
 
 
+@pytest.mark.parametrize("command", ["prune.py", "purge.py"])
+def test_nothing_is_taken_while_a_run_is_under_way(site: Site, command: str) -> None:
+    site.write(".snakemake/locks/0.input.lock", "reports.csv\n")
+    assert "a run of Snakemake is under way" in refused(site, command, "--delete")
+    assert (site.folder / ".snakemake" / "locks" / "0.input.lock").exists()
+
+
 # Purge
 
 
@@ -264,11 +313,11 @@ def test_a_withdrawn_patient_is_nowhere_any_more(site: Site, by: str) -> None:
     who = TWO if by == "ACCESSION" else f"000{PATIENTS[TWO].patient_id.lower()}"
     assert about(site, TWO)
     site.environment = {by: who}
-    listed = site.run("purge").output
+    listed = site.run("--nolock", "purge").output
     assert f"processed/{TWO}.npz" in listed
     assert (site.folder / "processed" / f"{TWO}.npz").exists()
     site.environment = {by: who, "DELETE": "yes"}
-    site.run("--quiet", "all", "--", "purge")
+    site.run("--nolock", "--quiet", "all", "--", "purge")
     assert about(site, TWO, PATIENTS[TWO].patient_id) == set()
     with sqlite3.connect(site.folder / "index" / "folder.sqlite") as index:
         left = index.execute("SELECT count(*) FROM files WHERE accession = ?", (TWO,)).fetchone()
@@ -282,7 +331,7 @@ def test_a_withdrawn_patient_is_nowhere_any_more(site: Site, by: str) -> None:
 
 def test_who_is_still_wanted_is_not_purged(site: Site) -> None:
     site.environment = {"ACCESSION": TWO, "DELETE": "yes"}
-    said = site.run("purge", ok=False).output
+    said = site.run("--nolock", "purge", ok=False).output
     assert f"error: {TWO}: still wanted, so the next run would fetch it again" in said
     assert (site.folder / "processed" / f"{TWO}.npz").exists()
 
@@ -297,9 +346,24 @@ def test_who_is_still_wanted_is_not_purged(site: Site) -> None:
 )
 def test_purge_must_know_whom(site: Site, environment: dict[str, str], expected: str) -> None:
     site.environment = environment
-    said = site.run("purge", ok=False).output
+    said = site.run("--nolock", "purge", ok=False).output
     assert expected in said
     assert "SECRET9" not in said
+
+
+def test_who_is_misspelt_is_unknown(site: Site) -> None:
+    site.environment = {"ACCESSION": "A00O2", "DELETE": "yes"}
+    said = site.run("--nolock", "purge", ok=False).output
+    assert "error: nothing is known of accession A00O2" in said
+
+
+def test_a_patient_who_was_excluded_and_run_before_is_gone_from_the_index(site: Site) -> None:
+    site.write("exclusions.csv", f"accession,reason\n{TWO},withdrawn\n")
+    site.configure({"exclusions": "exclusions.csv"})
+    site.run()
+    site.environment = {"ACCESSION": TWO, "DELETE": "yes"}
+    site.run("--nolock", "purge")
+    assert about(site, TWO, PATIENTS[TWO].patient_id) == set()
 
 
 def test_another_accession_that_begins_alike_is_left_alone(site: Site) -> None:
@@ -309,7 +373,7 @@ def test_another_accession_that_begins_alike_is_left_alone(site: Site) -> None:
     site.write("exclusions.csv", f"accession,reason\n{TWO},withdrawn\n")
     site.configure({"exclusions": "exclusions.csv"})
     site.environment = {"ACCESSION": TWO, "DELETE": "yes"}
-    site.run("purge")
+    site.run("--nolock", "purge")
     assert (site.folder / "processed" / f"{longer}.npz").exists()
     assert (site.folder / "failures" / f"{longer}.json").exists()
     assert (site.folder / "qc" / f"{longer}.png").exists()

@@ -514,6 +514,25 @@ def test_files_that_can_name_patients_are_private(site: Site) -> None:
     assert not [str(path) for path in private if path.is_file() and path.stat().st_mode & 0o077]
 
 
+def test_a_line_break_of_any_kind_in_a_value_loses_no_scan(fresh: Site) -> None:
+    for path in (fresh.folder / "archive" / "2").iterdir():
+        dataset = dcmread(path)
+        dataset.ConvolutionKernel = "B3\r0f"
+        dataset.Manufacturer = "one\r\ntwo"
+        dataset.save_as(path)
+    with open(fresh.folder / "reports.csv", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    with open(fresh.folder / "reports.csv", "w", newline="") as stream:
+        writer = csv.writer(stream)  # whose own line ends are CR LF, so that it quotes both
+        writer.writerows([[*header, "label"], *([*row, "a\rb"] for row in rows)])
+    fresh.configure({"columns.carry": ["label"]})
+    fresh.run()
+    made_rows = {row["accession"]: row for row in fresh.rows("manifest.csv")}
+    assert made_rows[TWO]["status"] == "included"
+    assert made_rows[TWO]["label"] == "a\nb"
+    assert fresh.script("verify.py")
+
+
 # The same bytes
 
 

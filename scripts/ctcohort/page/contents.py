@@ -239,7 +239,7 @@ def _state(directory: Path) -> str:
 def _rows(directory: Path) -> Iterator[Mapping[str, Any]]:
     """The manifest's, or what there would be in it now."""
     if (directory / "manifest.csv").exists():
-        yield from read_table(directory / "manifest.csv")
+        yield from read_table(directory / "manifest.csv", manifest.COLUMNS)
         return
     yield from manifest.rows(directory, manifest.read(directory), key=None)
 
@@ -296,7 +296,9 @@ def _table(directory: Path) -> dict[str, Any] | None:
         return None
     select = _selection(directory)
     return {
-        **table_rows(read_table(path), select.get("protocols", ())),
+        **table_rows(
+            read_table(path, ("protocol", "rows", "selected")), select.get("protocols", ())
+        ),
         "patterns": select.get("protocols_regex", ()),
         "sample": select.get("sample"),
         "partition": select.get("partition"),
@@ -304,8 +306,9 @@ def _table(directory: Path) -> dict[str, Any] | None:
 
 
 def _selection(directory: Path) -> dict[str, Any]:
-    _, select, *partition = [*_parameters(directory, "select"), {}, {}][:3]
-    return {**select, "partition": partition[0] or None}
+    found = _parameters(directory, "select")  # none in a merged data set
+    select, partition = (*found[1:], {}, {})[:2]
+    return {**select, "partition": partition or None}
 
 
 def _patients(directory: Path) -> dict[str, str]:
