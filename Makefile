@@ -90,8 +90,12 @@ verify: env directory
 prune purge: env directory
 	@$(BIN)/snakemake --directory "$(DIR)" --cores 1 --nolock --quiet all -- $@
 
-guard release: env directory
-	@$(BIN)/snakemake --directory "$(DIR)" --cores $(CORES) --nolock --quiet all -- $@
+guard: env directory
+	@$(BIN)/snakemake --directory "$(DIR)" --cores $(CORES) --nolock --quiet all -- guard
+
+# its input, manifest.csv, is locked by a run that is under way
+release: env directory
+	@$(BIN)/snakemake --directory "$(DIR)" --cores $(CORES) --quiet all -- release
 
 check-archive: env directory
 	@$(BIN)/snakemake --directory "$(DIR)" --cores 1 --nolock --quiet all -- check_archive
