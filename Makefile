@@ -49,7 +49,7 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 demo: env
 	@$(BIN)/python scripts/make_demo.py demo
 	@echo "running the workflow on demo/ ..."
-	@$(BIN)/snakemake --directory demo --cores $(CORES) --quiet all -- all report.html
+	@$(BIN)/snakemake --directory demo --cores $(CORES) --quiet rules progress reason host -- all report.html
 	@$(BIN)/python scripts/status.py --directory demo
 	@echo
 	@echo "volumes   demo/processed/*.npz"
@@ -95,7 +95,7 @@ guard: env directory
 
 # its input, manifest.csv, is locked by a run that is under way
 release: env directory
-	@$(BIN)/snakemake --directory "$(DIR)" --cores $(CORES) --quiet all -- release
+	@$(BIN)/snakemake --directory "$(DIR)" --cores $(CORES) --quiet rules progress reason host -- release
 
 check-archive: env directory
 	@$(BIN)/snakemake --directory "$(DIR)" --cores 1 --nolock --quiet all -- check_archive

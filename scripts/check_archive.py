@@ -3,15 +3,18 @@
 import argparse
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
 from ctcohort import answers
 from ctcohort.archives import Archive, FoundSeries, open_archive
 from ctcohort.faults import InputError, run
+from ctcohort.files import read_table
 from ctcohort.headers import CT_CLASSES, Header
 from ctcohort.indexing import query_of
 from ctcohort.instances import check_whole
+from ctcohort.manifest import COHORT
 
 
 def main() -> None:
@@ -40,8 +43,18 @@ def main() -> None:
     print("the archive gives all that the workflow needs")
 
 
+def _event(accession: str) -> dict[str, str]:
+    """What it is found by: as the cohort has it once there is one; a UID is a study's."""
+    cohort = Path("cohort.csv")
+    for row in read_table(cohort, COHORT) if cohort.exists() else ():
+        if row["accession"] == accession:
+            return row
+    is_study = re.fullmatch(r"[0-9]+(\.[0-9]+){3,}", accession)
+    return {"accession": accession, "study_uid": accession if is_study else ""}
+
+
 def _find(archive: Archive, accession: str, prefixes: list[str]) -> FoundSeries:
-    found = archive.find(query_of({"accession": accession, "study_uid": ""}, prefixes))
+    found = archive.find(query_of(_event(accession), prefixes))
     studies = {series.study_uid for series in found}
     print(f"2 accession       {len(studies)} studies, {len(found)} series")
     for series in found:
@@ -51,8 +64,9 @@ def _find(archive: Archive, accession: str, prefixes: list[str]) -> FoundSeries:
     images = [series for series in found if series.modality in ("", "CT") and not series.offline]
     if not images:
         raise InputError(
-            "no CT series that is online was found for this accession; check its spelling,"
-            " archive.accession_prefixes, and what this account may see"
+            "no CT series that is online was found for this accession; check its spelling (with"
+            " columns.study_uid, give the StudyInstanceUID), archive.accession_prefixes, and what"
+            " this account may see"
         )
     return max(images, key=lambda series: series.instances)
 

@@ -36,6 +36,11 @@ def main() -> None:
     print("\n".join(progress(here, dataset, rows, now=time.time())))
     print("".join(f"\n{line}\n" for line in stopped), end="")
     again = f"{snakemake_on(here)} --cores all"
+    if {row["status_reason"] for row in rows} <= {"not_found", "no_mrn", "invalid_accession"}:
+        print(
+            "\nno accession was found: check the archive's path or address, columns.study_uid and"
+            f" archive.accession_prefixes, then {again} --forcerun index_series"
+        )
     proposed = []
     causes = defaultdict(list)
     for row in rows:

@@ -42,7 +42,7 @@ def story(directory: Path, accession: str) -> Iterator[str]:
     InputError
         The accession is not in the cohort.
     """
-    dataset = manifest.read(directory)
+    dataset = manifest.read(directory, directory / "reviews.csv")
     event = next((row for row in dataset.cohort if row["accession"] == accession), None)
     if event is None:
         raise InputError(
@@ -83,6 +83,8 @@ def _table(event: Mapping[str, str], row: Mapping[str, Any]) -> Iterator[str]:
         yield f"problem: {event['problem']}{_meaning(event['problem'])}"
     for column in manifest.carried_columns([event]):
         yield f"{column}: {event[column]}"
+    if row["review"]:
+        yield f"review: {row['review']}"
     yield f"split: {row['split'] or 'none yet'}; patient: {row['patient'] or 'no private key'}"
 
 
