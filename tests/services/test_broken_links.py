@@ -71,8 +71,9 @@ def test_a_connection_that_breaks_twice(served, working, kind, share, reset):
         before = link.received
         one.fetch(headers, into)
         assert not link.breaks
-        # what had come stayed, but for what a reset takes out of this side's buffers
-        assert link.received - before < (1.5 if reset else 1.05) * BYTES + 200_000
+        # what had come stayed, but for what a reset takes out of this side's buffers: on a busy
+        # machine all of the series may lie there
+        assert link.received - before < (2.05 if reset else 1.05) * BYTES + 200_000
     assert {path.stem for path in into.glob("*.dcm")} == set(files)
     for path in into.glob("*.dcm"):
         ours, theirs = dcmread(path), dcmread(files[path.stem])
