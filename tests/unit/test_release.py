@@ -496,3 +496,9 @@ def test_the_columns_are_chosen_one_by_one() -> None:
     withheld |= {"sex", "raw_bytes", "npz_bytes", "review"}
     told = {"split", "flags", *release.LOG, *release.MEASURED}
     assert told | withheld == set(manifest.COLUMNS)
+
+
+def test_two_releases_at_the_same_time_exclude_each_other(rules: ReleaseRules) -> None:
+    with release._alone(), pytest.raises(InputError, match="another release is under way here"):
+        make(rules)
+    assert not Path("release").exists()

@@ -416,3 +416,35 @@ def test_the_next_command_is_one_that_works(site: Site) -> None:
         "write_manifest"
     }
     assert LATER not in site.script("status.py")
+
+
+# Try the archive
+
+
+@pytest.mark.parametrize("by", ["accession", "study_uid"])
+def test_the_archive_is_tried_on_one_scan(site: Site, by: str) -> None:
+    row = next(row for row in site.rows("series.csv") if row["accession"] == TWO)
+    site.environment = {"ACCESSION": row[by]}
+    said = site.run("--nolock", "check_archive").output
+    steps = [
+        "1 connection      ok (folder)",
+        "2 accession       1 studies, 1 series",
+        "3 headers         33 of 33, 33 CT images",
+        "    not told: nothing",
+        "the archive gives all that the workflow needs",
+    ]
+    assert [line for line in said.splitlines() if line in steps] == steps
+    assert PATIENTS[TWO].patient_id not in said
+
+
+def test_an_accession_that_the_archive_lacks_is_said_so(site: Site) -> None:
+    site.environment = {"ACCESSION": "A0O02"}
+    said = site.run("--nolock", "check_archive", ok=False).output
+    assert "error: no CT series that is online was found for this accession; check" in said
+
+
+def test_a_cohort_of_which_nothing_is_found_says_where_to_look(fresh: Site) -> None:
+    fresh.configure({"archive.accession_prefixes": ["X"]})
+    fresh.run()
+    said = fresh.script("status.py")
+    assert "no accession was found: check the archive's path or address, columns.study_uid" in said
