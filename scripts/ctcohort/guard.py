@@ -30,7 +30,6 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from .faults import InputError
 from .identities import (
     ACCESSION,
     BIRTH_DATE,
@@ -81,7 +80,6 @@ BATCH = 64
 
 _WIDE = "wide"
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}")
 _HEXADECIMAL = re.compile(rb"[0-9a-fA-F]+|[0-9]+")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -220,11 +218,6 @@ def identities_here(
     for kind, value in _named_in_headers(Path("raw")):
         if accessions or kind != ACCESSION:
             identities.add(kind, value)
-    if not len(identities):
-        raise InputError(
-            f"{Path().absolute()}: neither the report table, cohort.csv nor raw/ names a patient,"
-            " so there is nothing to search for; expected a working directory with one of them"
-        )
     return identities
 
 
@@ -243,14 +236,8 @@ def _begin(identities: Identities) -> None:
 
 
 def _files(folder: Path, left: Collection[Path]) -> Iterator[Path]:
-    """Files below a folder; links are followed, each real folder once."""
-    seen: set[Path] = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
+    for where, folders, names in os.walk(folder):
         here = Path(where)
-        if here.resolve() in seen:
-            folders.clear()
-            continue
-        seen.add(here.resolve())
         folders[:] = sorted(name for name in folders if (here / name).resolve() not in left)
         for name in sorted(names):
             if (here / name).resolve() not in left and (here / name).is_file():
@@ -360,41 +347,27 @@ def _in_base64(text: bytes, place: str, depth: int) -> Iterator[tuple[str, str]]
 
 
 def _in_csv(data: bytes, hits: list[Hit]) -> Iterator[tuple[str, str]]:
-    """Row and column of hits; only the lines that have one are looked at again.
-
-    What lies in no field that is searched, but across two or in a line that is no row, is named by
-    its line: nothing that was found is lost.
-    """
+    """Row and column of hits; only the lines that have one are looked at again."""
     csv.field_size_limit(2**31 - 1)
-    lines: dict[int, str] = {}
+    lines: set[int] = set()
     line, place = 1, 0
     for hit in sorted(hits, key=lambda hit: hit.start):
-        line, place = line + len(_LINE_END.findall(data, place, hit.start)), hit.start
-        last = line + len(_LINE_END.findall(data, hit.start, hit.end))
-        lines |= dict.fromkeys(range(line, last + 1), hit.kind)
+        line, place = line + data.count(b"\n", place, hit.start), hit.start
+        lines.update(range(line, line + data.count(b"\n", hit.start, hit.end) + 1))
     rows = csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline=""))
     header: list[str] = []
     last = 0
     for number, row in enumerate(rows, 1):
         first, last = last + 1, rows.line_num
         header = header or row
-        kinds = {lines.pop(each) for each in range(first, last + 1) if each in lines}
-        if not kinds:
+        if lines.isdisjoint(range(first, last + 1)):
             continue
-        counted = False
-        found = []
         for index, value in enumerate(row):
             column = header[index] if index < len(header) else f"number {index + 1}"
-            inside = list(_IDENTITIES.hits(value.encode()))
             if column in NUMBERS and _is_number(value):
-                counted = counted or bool(inside)
                 continue
             where = f"row {number}, column {column}" if number > 1 else "the header"
-            found += [(where, hit.kind) for hit in inside]
-        if not found and not counted:
-            found = [(f"row {number}, across columns", kind) for kind in sorted(kinds)]
-        yield from found
-    yield from ((f"line {each}", kind) for each, kind in lines.items())
+            yield from ((where, hit.kind) for hit in _IDENTITIES.hits(value.encode()))
 
 
 def _is_number(value: object) -> bool:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -44,19 +42,14 @@ _TO_OTHER_WORDS = bytes(byte if byte >= 0x80 else 0x20 for byte in range(256))
 separated from each other."""
 
 _BEFORE = rb"(?<![A-Z0-9])(?<![0-9]\.)"
-_AFTER = rb"(?![A-Z0-9])(?!\.(?!0+(?![0-9]))[0-9])"
-"""``12345.0`` is 12345 after a program has taken a column with gaps for numbers."""
+_AFTER = rb"(?![A-Z0-9])(?!\.[0-9])"
 _BETWEEN = rb"[^A-Z0-9\x80-\xff]{1,3}"
 
-_MONTHS = b"JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
 _DATE = re.compile(
     rb"(?<![0-9A-Z])(?<![0-9]\.)(?:"
     rb"(?P<y>[0-9]{4})(?P<s>[-./])(?P<m>[0-9]{1,2})(?P=s)(?P<d>[0-9]{1,2})"
     rb"|(?P<a>[0-9]{1,2})(?P<t>[-./])(?P<b>[0-9]{1,2})(?P=t)(?P<z>[0-9]{4})"
-    rb"|(?P<whole>[0-9]{8})(?:[0-9]{6}(?:\.[0-9]+)?)?"  # DT (PS3.5 6.2) goes on with the time
-    rb"|(?P<d1>[0-9]{1,2})[-. /]?(?P<m1>" + _MONTHS + rb")[A-Z]*[-., /]{0,2}(?P<y1>[0-9]{4})"
-    rb"|(?P<m2>" + _MONTHS + rb")[A-Z]*[-. ]{0,2}(?P<d2>[0-9]{1,2})[A-Z]{0,2},?[- ](?P<y2>[0-9]{4})"
-    rb")(?![0-9])(?!\.[0-9])"
+    rb"|(?P<whole>[0-9]{8}))(?![0-9])(?!\.[0-9])"
 )
 _UID = re.compile(rb"(?<![0-9A-Z.])[0-2](?:\.(?:0|[1-9][0-9]*)){4,}(?![0-9A-Z])")
 
@@ -114,10 +107,6 @@ class Identities:
         else:
             self._add_identifier(kind, value)
 
-    def __len__(self) -> int:
-        """How many values were given to search for."""
-        return len(self._known)
-
     def limits(self) -> list[str]:
         """Lines that say what is not searched for."""
         lines = []
@@ -143,11 +132,8 @@ class Identities:
             for spelled in _spellings(window):
                 if not found:
                     found.update(Hit(0, len(window), hit.kind) for hit in self._plain(spelled))
-            told: dict[str, int] = {}
-            for hit in sorted(found, key=lambda hit: (hit.start, -hit.end)):
-                if hit.end > told.get(hit.kind, 0):  # not part of a longer one
-                    told[hit.kind] = hit.end
-                    yield Hit(start[0] + hit.start, start[0] + hit.end, hit.kind)
+            for hit in sorted(found, key=lambda hit: hit.start):
+                yield Hit(start[0] + hit.start, start[0] + hit.end, hit.kind)
 
     def _plain(self, window: bytes) -> Iterator[Hit]:
         upper = window.upper()
@@ -201,9 +187,6 @@ class Identities:
                     continue
                 for spelling in (words, ["".join(words)]):
                     self._add_words([spelling])
-                for word in words if len(words) > 1 else ():  # of O'Brien and Miller-Smith
-                    if len(word.encode()) >= SHORTEST_NAME and word.upper() not in self.common:
-                        self._add_words([[word]])
             self.common_names += len(beside)
             for one, other in combinations(parts, 2):
                 if one in beside or other in beside:
@@ -212,34 +195,9 @@ class Identities:
                     self._add_words(pair[::-1])
 
     def _add_words(self, parts: list[list[str]]) -> None:
-        words = [word for part in parts for word in part]
-        for spelled in {tuple(map(spelling, words)) for spelling in _ACCENTS}:
-            for coded in _encodings(list(spelled)):
-                pattern = _BETWEEN.join(map(re.escape, coded))
-                self._patterns.setdefault(_anchor(coded), {})[pattern] = NAME
-
-
-def _plain_letters(word: str) -> str:
-    """Without accents: Müller, Muller."""
-    letters = unicodedata.normalize("NFKD", word)
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
-
-
-def _german(word: str) -> str:
-    """With the vowels that stand for umlauts: Müller, Mueller."""
-    word = word.lower()  # which case is searched for is not decided here
-    for umlaut, vowels in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss")):
-        word = word.replace(umlaut, vowels)
-    return word
-
-
-_ACCENTS: tuple[Callable[[str], str], ...] = (
-    str,
-    partial(unicodedata.normalize, "NFD"),
-    _plain_letters,
-    _german,
-)
-"""How a name's accents are written."""
+        for coded in _encodings([word for part in parts for word in part]):
+            pattern = _BETWEEN.join(map(re.escape, coded))
+            self._patterns.setdefault(_anchor(coded), {})[pattern] = NAME
 
 
 def words_of(paths: Iterable[Path]) -> set[str]:
@@ -272,10 +230,7 @@ def _windows(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _spellings(window: bytes) -> Iterator[bytes]:
-    """The same text without JSON's, URLs' and HTML's escapes, where it has any; and without the
-    NUL in every other byte of UTF-16."""
-    if window.count(b"\0") * 3 > len(window):
-        yield window.replace(b"\0", b"")
+    """The same text without JSON's, URLs' and HTML's escapes, where it has any."""
     if _ESCAPED.search(window):
         yield _ESCAPED.sub(lambda m: chr(int(m[1], 16)).encode("utf-8", "replace"), window)
     if _PERCENT.search(window):
@@ -313,9 +268,6 @@ def _days(text: bytes) -> Iterator[str]:
     if match["whole"]:
         whole = match["whole"].decode()
         candidates = [(whole[:4], whole[4:6], whole[6:])]
-    elif month := match["m1"] or match["m2"]:
-        year, day = match["y1"] or match["y2"], match["d1"] or match["d2"]
-        candidates = [(year.decode(), str(_MONTHS.split(b"|").index(month) + 1), day.decode())]
     elif match["y"]:
         candidates = [(match["y"].decode(), match["m"].decode(), match["d"].decode())]
     else:

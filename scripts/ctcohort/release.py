@@ -8,7 +8,6 @@ edit of the one changes the other.
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import json
@@ -16,9 +15,8 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ from . import guard, keytable, manifest
 from .datacard import card
 from .faces import face_possible
 from .faults import InputError
-from .files import STORE, copy, read_table, write_bytes, write_table
+from .files import copy, read_table, write_bytes, write_table
 from .identities import Identities
 from .naming import name_of
 from .reviews import Review
@@ -123,31 +121,6 @@ def make(
     """
     final = FOLDER.resolve()
     table = keytable.location(rules.key_table, final)
-    with _alone():
-        return _make(table, final, rules, key, reviews, identities, threads)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Two at the same time would take each other's half-made folders away."""
-    STORE.mkdir(parents=True, exist_ok=True)
-    with open(STORE / "release.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError("another release is under way here; wait until it has ended") from None
-        yield
-
-
-def _make(
-    table: Path,
-    final: Path,
-    rules: ReleaseRules,
-    key: bytes,
-    reviews: Mapping[str, Review],
-    identities: Callable[[set[str]], Identities],
-    threads: int,
-) -> list[str]:
     _recover(final)
     rows = _manifest()
     carried = [column for column in rows[0] if column not in manifest.COLUMNS] if rows else []

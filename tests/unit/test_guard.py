@@ -19,7 +19,6 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ctcohort import guard, npz, phantoms
-from ctcohort.faults import InputError
 from ctcohort.files import write_table
 from ctcohort.guard import check_volume, search
 from ctcohort.identities import BIRTH_DATE, MRN, NAME, Hit, Identities
@@ -431,44 +430,3 @@ def test_words_of_the_workflow_are_no_names(here: Path) -> None:
     assert list(identities.hits(b"reading the slices of a page")) == []
     assert [hit.kind for hit in identities.hits(b"Quirin")] == [NAME]
     assert identities.common_names == 3
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b'acc,label\n1,"x\ry"\n2,MRN7712831\n',
-        b"acc,label\r1,x\r2,MRN7712831\r",
-        b"acc,first,last\n1,x,y\n2,a,MRN7712831\n",
-        b'acc,label\n1,"never closed\n2,MRN7712831\n',
-    ],
-)
-def test_no_line_end_hides_a_hit_of_a_table(
-    tmp_path: Path, identities: Identities, content: bytes
-) -> None:
-    (tmp_path / "a.csv").write_bytes(content)
-    (finding,) = search(tmp_path, identities)
-    assert finding.kind == MRN
-
-
-def test_what_stands_across_two_columns_is_found(tmp_path: Path) -> None:
-    identities = Identities(common={"PAGE"})
-    identities.add(NAME, "Page^Esmeralda")
-    (tmp_path / "a.csv").write_text("acc,first,last\n1,a,b\n2,Esmeralda,Page\n")
-    assert {finding.kind for finding in search(tmp_path, identities)} == {NAME}
-
-
-def test_linked_folders_are_searched_once(tmp_path: Path, identities: Identities) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "a.txt").write_text("of MRN7712831\n")
-    (tmp_path / "here" / "logs").mkdir(parents=True)
-    (tmp_path / "here" / "processed").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "here" / "logs" / "round").symlink_to(tmp_path / "here")
-    (finding,) = search(tmp_path / "here", identities)
-    assert finding.file == "processed/a.txt"
-
-
-def test_no_patient_known_is_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    columns = {"accession": "AccessionNumber", "mrn": "MRN"}
-    with pytest.raises(InputError, match="names a patient, so there is nothing to search for"):
-        guard.identities_here(Path("reports.csv"), columns, accessions=False)
