@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ctcohort import guard, release
 from ctcohort.faults import InputError, run
-from ctcohort.files import STORE
+from ctcohort.files import STORE, assert_no_run
 from ctcohort.reviews import read_reviews
 from ctcohort.settings import ReleaseRules, parse, private_key
 
@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--reviews", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    assert_no_run(Path())
     key = private_key(options.key_file, STORE / "key.fingerprint")
     if key is None:
         raise InputError(

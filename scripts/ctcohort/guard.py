@@ -19,7 +19,8 @@ import sqlite3
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from .faults import InputError
 from .identities import (
     ACCESSION,
     BIRTH_DATE,
@@ -77,6 +79,12 @@ DEPTH = 6
 
 BATCH = 64
 """Files per task of the searching processes."""
+
+UNREADABLE = (
+    *(ArithmeticError, EOFError, LookupError, MemoryError, NotImplementedError, OSError),
+    *(RuntimeError, SyntaxError, ValueError, struct.error, zipfile.BadZipFile, zlib.error),
+)
+"""What reading content raises that is damaged, or made to look like something else."""
 
 _WIDE = "wide"
 
@@ -202,6 +210,11 @@ def identities_here(
         Folders of other programs that write here; their words are common too.
     accessions : bool
         Whether accessions may not be found either.
+
+    Raises
+    ------
+    InputError
+        No patient is known.
     """
     workflow = Path(__file__).parents[2]
     folders = [workflow / "scripts", workflow / "rules", *programs]
@@ -218,6 +231,11 @@ def identities_here(
     for kind, value in _named_in_headers(Path("raw")):
         if accessions or kind != ACCESSION:
             identities.add(kind, value)
+    if not identities.knows_a_patient:
+        raise InputError(
+            f"no patient is known in {Path().absolute()}: neither {reports} nor cohort.csv nor raw/"
+            " names one, so there is nothing to search for; is this the working directory?"
+        )
     return identities
 
 
@@ -235,13 +253,29 @@ def _begin(identities: Identities) -> None:
     _IDENTITIES = identities
 
 
-def _files(folder: Path, left: Collection[Path]) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
-        here = Path(where)
-        folders[:] = sorted(name for name in folders if (here / name).resolve() not in left)
-        for name in sorted(names):
-            if (here / name).resolve() not in left and (here / name).is_file():
-                yield here / name
+def _files(folder: Path, left: Set[Path]) -> Iterator[Path]:
+    """Every file below `folder` and below what is linked from there; each real folder once, by
+    its own name rather than a link's."""
+    links = deque([folder])
+    seen: set[Path] = set()
+    while links:
+        for where, folders, names in os.walk(links.popleft()):
+            here = Path(where)
+            real = _real(here)
+            if real in seen or real in left or not left.isdisjoint(real.parents):
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()
+            links.extend(here / name for name in folders if (here / name).is_symlink())
+            for name in sorted(names):
+                if _real(here / name) not in left and (here / name).is_file():
+                    yield here / name
+
+
+def _real(path: Path) -> Path:
+    """As `Path.resolve`, which raises for a link to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _search_batch(folder: Path, files: list[Path]) -> list[Finding]:
@@ -296,7 +330,17 @@ def _in_file(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _in_bytes(data: bytes, suffix: str = "", place: str = "", depth: int = 0) -> Iterator[Any]:
-    """Place and kind of what is found in a file's, a member's or a field's content."""
+    """Place and kind of what is found in a file's, a member's or a field's content.
+
+    What is not what its first bytes say, or cannot be read to its end, is searched as it is.
+    """
+    try:
+        yield from _in_content(data, suffix, place, depth)
+    except UNREADABLE:
+        yield from _in_text(data, "", f"{place}, " if place else "", depth)
+
+
+def _in_content(data: bytes, suffix: str, place: str, depth: int) -> Iterator[tuple[str, str]]:
     inside = f"{place}, " if place else ""
     if depth > DEPTH:
         yield f"{place or 'the content'}", "packed too deep to be searched"
@@ -347,27 +391,52 @@ def _in_base64(text: bytes, place: str, depth: int) -> Iterator[tuple[str, str]]
 
 
 def _in_csv(data: bytes, hits: list[Hit]) -> Iterator[tuple[str, str]]:
-    """Row and column of hits; only the lines that have one are looked at again."""
+    """Row and column of hits, or the byte where no field holds what was hit.
+
+    Only the lines that have a hit are looked at again. Lines end with a line feed alone here, for
+    the reader as for the counting.
+    """
     csv.field_size_limit(2**31 - 1)
-    lines: set[int] = set()
+    spans: list[tuple[int, int, Hit]] = []
     line, place = 1, 0
     for hit in sorted(hits, key=lambda hit: hit.start):
         line, place = line + data.count(b"\n", place, hit.start), hit.start
-        lines.update(range(line, line + data.count(b"\n", hit.start, hit.end) + 1))
-    rows = csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline=""))
+        spans.append((line, line + data.count(b"\n", hit.start, hit.end), hit))
+    lines = {number for first, last, _ in spans for number in range(first, last + 1)}
+    in_fields: dict[int, Counter[str]] = {}
+    text = io.StringIO(data.decode("utf-8", "surrogateescape"), newline="\n")
+    rows = csv.reader(text)
     header: list[str] = []
     last = 0
-    for number, row in enumerate(rows, 1):
-        first, last = last + 1, rows.line_num
-        header = header or row
-        if lines.isdisjoint(range(first, last + 1)):
-            continue
-        for index, value in enumerate(row):
-            column = header[index] if index < len(header) else f"number {index + 1}"
-            if column in NUMBERS and _is_number(value):
+    row_of: dict[int, int] = {}
+    with suppress(csv.Error):  # a carriage return outside quotes: what follows is told by byte
+        for number, row in enumerate(rows, 1):
+            first, last = last + 1, rows.line_num
+            header = header or row
+            here = lines.intersection(range(first, last + 1))
+            if not here:
                 continue
-            where = f"row {number}, column {column}" if number > 1 else "the header"
-            yield from ((where, hit.kind) for hit in _IDENTITIES.hits(value.encode()))
+            row_of |= dict.fromkeys(here, number)
+            kinds = in_fields.setdefault(number, Counter())
+            for index, value in enumerate(row):
+                column = header[index] if index < len(header) else f"number {index + 1}"
+                found = [hit.kind for hit in _IDENTITIES.hits(_coded(value))]
+                kinds.update(found)
+                if column in NUMBERS and _is_number(value):
+                    continue
+                where = f"row {number}, column {column}" if number > 1 else "the header"
+                yield from ((where, kind) for kind in found)
+    wanted = Counter((first, last, hit.kind) for first, last, hit in spans)
+    for first, last, hit in spans:
+        touched = {row_of.get(number, 0) for number in range(first, last + 1)}
+        there = sum(in_fields[row][hit.kind] for row in touched if row in in_fields)
+        if there < (wanted[first, last, hit.kind] if len(touched) == 1 else 1):
+            yield f"byte {hit.start}", hit.kind
+
+
+def _coded(text: str) -> bytes:
+    """The bytes that were there, whatever their encoding was."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _is_number(value: object) -> bool:
