@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bz2
 import csv
 import hashlib
 import io
@@ -89,7 +90,9 @@ UNREADABLE = (
 _WIDE = "wide"
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}")
+_BASE64_URL = re.compile(rb"[A-Za-z0-9_-]{40,}={0,2}")
 _HEXADECIMAL = re.compile(rb"[0-9a-fA-F]+|[0-9]+")
+_ZLIB = frozenset({b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"})
 _PNG = b"\x89PNG\r\n\x1a\n"
 _IMAGE_DATA = frozenset({b"IDAT", b"fdAT", b"VP8 ", b"VP8L", b"ALPH", b"ANMF"})
 
@@ -346,6 +349,10 @@ def _in_content(data: bytes, suffix: str, place: str, depth: int) -> Iterator[tu
         yield f"{place or 'the content'}", "packed too deep to be searched"
     elif data[:2] == b"\x1f\x8b":
         yield from _in_gzip(data, suffix, place, depth)
+    elif data[:3] == b"BZh":
+        yield from _in_stream(data, bz2.BZ2Decompressor(), place, depth)
+    elif data[:2] in _ZLIB:
+        yield from _in_stream(data, zlib.decompressobj(), place, depth)
     elif data[:4] == b"PK\x03\x04":
         yield from _in_zip(data, inside, depth)
     elif data[:8] == _PNG:
@@ -373,12 +380,17 @@ def _in_text(data: bytes, suffix: str, inside: str, depth: int) -> Iterator[tupl
 
 def _base64_in(data: bytes) -> Iterator[re.Match[bytes]]:
     """What may be base64; not checksums, which are not."""
-    return (found for found in _BASE64.finditer(data) if not _HEXADECIMAL.fullmatch(found[0]))
+    for found in _BASE64.finditer(data):
+        if not _HEXADECIMAL.fullmatch(found[0]):
+            yield found
+    for found in _BASE64_URL.finditer(data):
+        if b"-" in found[0] or b"_" in found[0]:
+            yield found
 
 
 def _in_base64(text: bytes, place: str, depth: int) -> Iterator[tuple[str, str]]:
     try:
-        data = base64.b64decode(text + b"=" * (-len(text) % 4))
+        data = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
         return
     yield from _in_bytes(data, "", place, depth + 1)
@@ -496,6 +508,19 @@ def _in_gzip(data: bytes, suffix: str, place: str, depth: int) -> Iterator[tuple
         yield from _in_bytes(unpacker.unused_data, "", "after the gzip stream", depth + 1)
 
 
+def _in_stream(data: bytes, unpacker: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:
+    """A bzip2 or zlib stream, or what only begins like one."""
+    inside = f"{place}, " if place else ""
+    try:
+        content = unpacker.decompress(data)
+    except (OSError, zlib.error):
+        yield from _in_text(data, "", inside, depth)
+        return
+    yield from _in_bytes(content, "", f"{inside}unpacked", depth + 1)
+    if unpacker.unused_data:
+        yield from _in_bytes(unpacker.unused_data, "", f"{inside}after the stream", depth + 1)
+
+
 def _in_zip(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
     """Members, and whatever stands before, between and after them."""
     try:
@@ -582,10 +607,13 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
         with open(path, "rb") as stream:
             stream.seek(pages * size)
             yield from _in_text(stream.read(), "", "after the last page, ", 0)
-        tables = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-        for name, schema in tables.fetchall():
+        yield from _in_text(_free_pages(path, size), "", "free pages, ", 0)
+        tables = connection.execute("SELECT name, sql, type FROM sqlite_master")
+        for name, schema, kind in tables.fetchall():
             table = name.decode()
             yield from _in_text(schema or b"", "", "the schema, ", 0)
+            if kind != b"table":
+                continue
             quoted = table.replace('"', '""')
             cursor = connection.execute(f'SELECT * FROM "{quoted}"')
             columns = [str(column[0]) for column in cursor.description]
@@ -595,10 +623,27 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
                         continue
                     place = f"table {table}, row {number}, column {column}"
                     yield from ((place, kind) for _, kind in _in_field(value))
-    except sqlite3.DatabaseError:
+    except (sqlite3.Error, *UNREADABLE):
         yield from _in_text(path.read_bytes(), "", "", 0)
     finally:
         connection.close()
+
+
+def _free_pages(path: Path, size: int) -> bytes:
+    """What was deleted and not yet written over (sqlite.org/fileformat2, 1.5)."""
+    data = path.read_bytes()
+    content, seen = bytearray(), set()
+    trunk = int.from_bytes(data[32:36], "big")
+    while trunk and trunk not in seen:
+        seen.add(trunk)
+        page = data[(trunk - 1) * size : trunk * size]
+        count = min(int.from_bytes(page[4:8], "big"), size // 4 - 2)
+        leaves = struct.unpack_from(f">{count}I", page, 8)
+        content += page[8 + 4 * count :] + b"\n"
+        for leaf in leaves:
+            content += data[(leaf - 1) * size : leaf * size] + b"\n"
+        trunk = int.from_bytes(page[:4], "big")
+    return bytes(content)
 
 
 _PAGES = ("page_count", "page_size")

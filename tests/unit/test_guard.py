@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import bz2
 import gzip
 import io
 import json
@@ -499,3 +500,48 @@ def test_a_search_for_nobody_is_refused(here: Path) -> None:
         for accessions in (False, True):
             with pytest.raises(InputError, match="no patient is known in"):
                 guard.identities_here(here / "reports.csv", columns, accessions=accessions)
+
+
+def _view(base: sqlite3.Connection) -> None:
+    base.execute("CREATE VIEW seen AS SELECT 'MRN7712831' AS patient")
+
+
+def _deleted(base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE gone (note TEXT)")
+    base.executemany("INSERT INTO gone VALUES (?)", [(f"MRN7712831 {n}",) for n in range(2000)])
+    base.commit()
+    base.execute("DROP TABLE gone")
+
+
+@pytest.mark.parametrize("hide", [_view, _deleted])
+def test_sqlite_holds_nothing_beside_its_tables(
+    hide: Callable[[sqlite3.Connection], None], tmp_path: Path, identities: Identities
+) -> None:
+    with sqlite3.connect(tmp_path / "a.sqlite") as base:
+        base.execute("PRAGMA secure_delete = OFF")
+        base.execute("CREATE TABLE kept (note TEXT)")
+        hide(base)
+    base.close()
+    assert {finding.kind for finding in search(tmp_path, identities)} == {MRN}
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        bz2.compress,
+        zlib.compress,
+        lambda text: zlib.compress(text, 1),
+        lambda text: bz2.compress(b"nothing") + text,
+        lambda text: b"BZh9" + text,
+        lambda text: b"x\x9c" + b" " + text,
+        lambda text: base64.urlsafe_b64encode(b"\xff\xfe\xfb" * 12 + b" " + text),
+        lambda text: text.decode().encode("utf-16"),
+    ],
+)
+def test_other_packings_are_unpacked(
+    pack: Callable[[bytes], bytes], tmp_path: Path, identities: Identities
+) -> None:
+    (tmp_path / "a.bin").write_bytes(pack(b"patient MRN7712831, seen"))
+    assert [finding.kind for finding in search(tmp_path, identities)] == [MRN]
+    (tmp_path / "a.bin").write_bytes(pack(b"patient nobody, seen"))
+    assert search(tmp_path, identities) == []
