@@ -40,6 +40,7 @@ def card(
     parameters: Mapping[str, Any],
     rules: ReleaseRules,
     labels: Sequence[str],
+    about: str = "",
 ) -> str:
     """Markdown. It holds no date, and no number of five digits in one piece that could be taken
     for an identifier.
@@ -50,6 +51,7 @@ def card(
     reasons : how many scans were left out for each word of the vocabularies
     parameters : the config's `volume`, as the records keep it
     labels : the carried columns
+    about : Markdown of whoever releases, the text of `release.about`
     """
     meanings = SERIES_REASONS | ACCESSION_REASONS | RELEASE_REASONS
     sections = {
@@ -58,6 +60,7 @@ def card(
             " three-dimensional arrays in Hounsfield units, without identifiers.",
             f"Licence: {rules.licence or 'not stated; ask whoever gave you this before using it'}.",
         ],
+        **({"About": [about]} if about else {}),
         "Sets": [_sets(metadata), "A patient is in one set only."],
         "Files": [
             "- `trn*.npz`, `val*.npz`, `tst*.npz`: the volumes. A name is never given twice; gaps"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bz2
 import csv
 import hashlib
 import io
@@ -19,7 +20,8 @@ import sqlite3
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,6 +32,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from .faults import InputError
 from .identities import (
     ACCESSION,
     BIRTH_DATE,
@@ -78,10 +81,18 @@ DEPTH = 6
 BATCH = 64
 """Files per task of the searching processes."""
 
+UNREADABLE = (
+    *(ArithmeticError, EOFError, LookupError, MemoryError, NotImplementedError, OSError),
+    *(RuntimeError, SyntaxError, ValueError, struct.error, zipfile.BadZipFile, zlib.error),
+)
+"""What reading content raises that is damaged, or made to look like something else."""
+
 _WIDE = "wide"
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}")
+_BASE64_URL = re.compile(rb"[A-Za-z0-9_-]{40,}={0,2}")
 _HEXADECIMAL = re.compile(rb"[0-9a-fA-F]+|[0-9]+")
+_ZLIB = frozenset({b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"})
 _PNG = b"\x89PNG\r\n\x1a\n"
 _IMAGE_DATA = frozenset({b"IDAT", b"fdAT", b"VP8 ", b"VP8L", b"ALPH", b"ANMF"})
 
@@ -202,6 +213,11 @@ def identities_here(
         Folders of other programs that write here; their words are common too.
     accessions : bool
         Whether accessions may not be found either.
+
+    Raises
+    ------
+    InputError
+        No patient is known.
     """
     workflow = Path(__file__).parents[2]
     folders = [workflow / "scripts", workflow / "rules", *programs]
@@ -218,6 +234,11 @@ def identities_here(
     for kind, value in _named_in_headers(Path("raw")):
         if accessions or kind != ACCESSION:
             identities.add(kind, value)
+    if not identities.knows_a_patient:
+        raise InputError(
+            f"no patient is known in {Path().absolute()}: neither {reports} nor cohort.csv nor raw/"
+            " names one, so there is nothing to search for; is this the working directory?"
+        )
     return identities
 
 
@@ -235,13 +256,29 @@ def _begin(identities: Identities) -> None:
     _IDENTITIES = identities
 
 
-def _files(folder: Path, left: Collection[Path]) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
-        here = Path(where)
-        folders[:] = sorted(name for name in folders if (here / name).resolve() not in left)
-        for name in sorted(names):
-            if (here / name).resolve() not in left and (here / name).is_file():
-                yield here / name
+def _files(folder: Path, left: Set[Path]) -> Iterator[Path]:
+    """Every file below `folder` and below what is linked from there; each real folder once, by
+    its own name rather than a link's."""
+    links = deque([folder])
+    seen: set[Path] = set()
+    while links:
+        for where, folders, names in os.walk(links.popleft()):
+            here = Path(where)
+            real = _real(here)
+            if real in seen or real in left or not left.isdisjoint(real.parents):
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()
+            links.extend(here / name for name in folders if (here / name).is_symlink())
+            for name in sorted(names):
+                if _real(here / name) not in left and (here / name).is_file():
+                    yield here / name
+
+
+def _real(path: Path) -> Path:
+    """As `Path.resolve`, which raises for a link to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _search_batch(folder: Path, files: list[Path]) -> list[Finding]:
@@ -296,12 +333,26 @@ def _in_file(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _in_bytes(data: bytes, suffix: str = "", place: str = "", depth: int = 0) -> Iterator[Any]:
-    """Place and kind of what is found in a file's, a member's or a field's content."""
+    """Place and kind of what is found in a file's, a member's or a field's content.
+
+    What is not what its first bytes say, or cannot be read to its end, is searched as it is.
+    """
+    try:
+        yield from _in_content(data, suffix, place, depth)
+    except UNREADABLE:
+        yield from _in_text(data, "", f"{place}, " if place else "", depth)
+
+
+def _in_content(data: bytes, suffix: str, place: str, depth: int) -> Iterator[tuple[str, str]]:
     inside = f"{place}, " if place else ""
     if depth > DEPTH:
         yield f"{place or 'the content'}", "packed too deep to be searched"
     elif data[:2] == b"\x1f\x8b":
         yield from _in_gzip(data, suffix, place, depth)
+    elif data[:3] == b"BZh":
+        yield from _in_stream(data, bz2.BZ2Decompressor(), place, depth)
+    elif data[:2] in _ZLIB:
+        yield from _in_stream(data, zlib.decompressobj(), place, depth)
     elif data[:4] == b"PK\x03\x04":
         yield from _in_zip(data, inside, depth)
     elif data[:8] == _PNG:
@@ -329,12 +380,17 @@ def _in_text(data: bytes, suffix: str, inside: str, depth: int) -> Iterator[tupl
 
 def _base64_in(data: bytes) -> Iterator[re.Match[bytes]]:
     """What may be base64; not checksums, which are not."""
-    return (found for found in _BASE64.finditer(data) if not _HEXADECIMAL.fullmatch(found[0]))
+    for found in _BASE64.finditer(data):
+        if not _HEXADECIMAL.fullmatch(found[0]):
+            yield found
+    for found in _BASE64_URL.finditer(data):
+        if b"-" in found[0] or b"_" in found[0]:
+            yield found
 
 
 def _in_base64(text: bytes, place: str, depth: int) -> Iterator[tuple[str, str]]:
     try:
-        data = base64.b64decode(text + b"=" * (-len(text) % 4))
+        data = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
         return
     yield from _in_bytes(data, "", place, depth + 1)
@@ -347,27 +403,52 @@ def _in_base64(text: bytes, place: str, depth: int) -> Iterator[tuple[str, str]]
 
 
 def _in_csv(data: bytes, hits: list[Hit]) -> Iterator[tuple[str, str]]:
-    """Row and column of hits; only the lines that have one are looked at again."""
+    """Row and column of hits, or the byte where no field holds what was hit.
+
+    Only the lines that have a hit are looked at again. Lines end with a line feed alone here, for
+    the reader as for the counting.
+    """
     csv.field_size_limit(2**31 - 1)
-    lines: set[int] = set()
+    spans: list[tuple[int, int, Hit]] = []
     line, place = 1, 0
     for hit in sorted(hits, key=lambda hit: hit.start):
         line, place = line + data.count(b"\n", place, hit.start), hit.start
-        lines.update(range(line, line + data.count(b"\n", hit.start, hit.end) + 1))
-    rows = csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline=""))
+        spans.append((line, line + data.count(b"\n", hit.start, hit.end), hit))
+    lines = {number for first, last, _ in spans for number in range(first, last + 1)}
+    in_fields: dict[int, Counter[str]] = {}
+    text = io.StringIO(data.decode("utf-8", "surrogateescape"), newline="\n")
+    rows = csv.reader(text)
     header: list[str] = []
     last = 0
-    for number, row in enumerate(rows, 1):
-        first, last = last + 1, rows.line_num
-        header = header or row
-        if lines.isdisjoint(range(first, last + 1)):
-            continue
-        for index, value in enumerate(row):
-            column = header[index] if index < len(header) else f"number {index + 1}"
-            if column in NUMBERS and _is_number(value):
+    row_of: dict[int, int] = {}
+    with suppress(csv.Error):  # a carriage return outside quotes: what follows is told by byte
+        for number, row in enumerate(rows, 1):
+            first, last = last + 1, rows.line_num
+            header = header or row
+            here = lines.intersection(range(first, last + 1))
+            if not here:
                 continue
-            where = f"row {number}, column {column}" if number > 1 else "the header"
-            yield from ((where, hit.kind) for hit in _IDENTITIES.hits(value.encode()))
+            row_of |= dict.fromkeys(here, number)
+            kinds = in_fields.setdefault(number, Counter())
+            for index, value in enumerate(row):
+                column = header[index] if index < len(header) else f"number {index + 1}"
+                found = [hit.kind for hit in _IDENTITIES.hits(_coded(value))]
+                kinds.update(found)
+                if column in NUMBERS and _is_number(value):
+                    continue
+                where = f"row {number}, column {column}" if number > 1 else "the header"
+                yield from ((where, kind) for kind in found)
+    wanted = Counter((first, last, hit.kind) for first, last, hit in spans)
+    for first, last, hit in spans:
+        touched = {row_of.get(number, 0) for number in range(first, last + 1)}
+        there = sum(in_fields[row][hit.kind] for row in touched if row in in_fields)
+        if there < (wanted[first, last, hit.kind] if len(touched) == 1 else 1):
+            yield f"byte {hit.start}", hit.kind
+
+
+def _coded(text: str) -> bytes:
+    """The bytes that were there, whatever their encoding was."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _is_number(value: object) -> bool:
@@ -425,6 +506,19 @@ def _in_gzip(data: bytes, suffix: str, place: str, depth: int) -> Iterator[tuple
     yield from _in_bytes(content, "" if suffix == ".gz" else suffix, inner, depth + 1)
     if unpacker.unused_data:
         yield from _in_bytes(unpacker.unused_data, "", "after the gzip stream", depth + 1)
+
+
+def _in_stream(data: bytes, unpacker: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:
+    """A bzip2 or zlib stream, or what only begins like one."""
+    inside = f"{place}, " if place else ""
+    try:
+        content = unpacker.decompress(data)
+    except (OSError, zlib.error):
+        yield from _in_text(data, "", inside, depth)
+        return
+    yield from _in_bytes(content, "", f"{inside}unpacked", depth + 1)
+    if unpacker.unused_data:
+        yield from _in_bytes(unpacker.unused_data, "", f"{inside}after the stream", depth + 1)
 
 
 def _in_zip(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
@@ -513,10 +607,13 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
         with open(path, "rb") as stream:
             stream.seek(pages * size)
             yield from _in_text(stream.read(), "", "after the last page, ", 0)
-        tables = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-        for name, schema in tables.fetchall():
+        yield from _in_text(_free_pages(path, size), "", "free pages, ", 0)
+        tables = connection.execute("SELECT name, sql, type FROM sqlite_master")
+        for name, schema, kind in tables.fetchall():
             table = name.decode()
             yield from _in_text(schema or b"", "", "the schema, ", 0)
+            if kind != b"table":
+                continue
             quoted = table.replace('"', '""')
             cursor = connection.execute(f'SELECT * FROM "{quoted}"')
             columns = [str(column[0]) for column in cursor.description]
@@ -526,10 +623,27 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
                         continue
                     place = f"table {table}, row {number}, column {column}"
                     yield from ((place, kind) for _, kind in _in_field(value))
-    except sqlite3.DatabaseError:
+    except (sqlite3.Error, *UNREADABLE):
         yield from _in_text(path.read_bytes(), "", "", 0)
     finally:
         connection.close()
+
+
+def _free_pages(path: Path, size: int) -> bytes:
+    """What was deleted and not yet written over (sqlite.org/fileformat2, 1.5)."""
+    data = path.read_bytes()
+    content, seen = bytearray(), set()
+    trunk = int.from_bytes(data[32:36], "big")
+    while trunk and trunk not in seen:
+        seen.add(trunk)
+        page = data[(trunk - 1) * size : trunk * size]
+        count = min(int.from_bytes(page[4:8], "big"), size // 4 - 2)
+        leaves = struct.unpack_from(f">{count}I", page, 8)
+        content += page[8 + 4 * count :] + b"\n"
+        for leaf in leaves:
+            content += data[(leaf - 1) * size : leaf * size] + b"\n"
+        trunk = int.from_bytes(page[:4], "big")
+    return bytes(content)
 
 
 _PAGES = ("page_count", "page_size")

@@ -8,6 +8,7 @@ edit of the one changes the other.
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import io
 import json
@@ -15,8 +16,9 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from . import guard, keytable, manifest
 from .datacard import card
 from .faces import face_possible
 from .faults import InputError
-from .files import copy, read_table, write_bytes, write_table
+from .files import STORE, copy, read_table, sha256, write_bytes, write_table
 from .identities import Identities
 from .naming import name_of
 from .reviews import Review
@@ -36,6 +38,7 @@ from .splits import pseudonym
 
 FOLDER = Path("release")
 LEFT_OUT = Path("release.left_out.csv")
+LOCK = STORE / "release.lock"
 
 METADATA, CARD, CHECKSUMS = "metadata.csv", "README.md", "SHA256SUMS"
 _OURS = re.compile(rf"{keytable.NAME.pattern}\.npz|{METADATA}|{re.escape(CARD)}|{CHECKSUMS}")
@@ -119,6 +122,29 @@ def make(
         Something is not as it must be, or the guard found something; the earlier release, if there
         is one, is as it was.
     """
+    with _alone():
+        return _make(rules, key, reviews, identities, threads)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One release at a time: another would tidy away what this one has half made."""
+    STORE.mkdir(exist_ok=True)
+    with open(LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("another release is under way here; wait until it has ended") from None
+        yield
+
+
+def _make(
+    rules: ReleaseRules,
+    key: bytes,
+    reviews: Mapping[str, Review],
+    identities: Callable[[set[str]], Identities],
+    threads: int,
+) -> list[str]:
     final = FOLDER.resolve()
     table = keytable.location(rules.key_table, final)
     _recover(final)
@@ -143,12 +169,13 @@ def make(
             parameters=_parameters(scans),
             rules=rules,
             labels=carried,
+            about=_about(rules.about),
         ).encode(),
     }
     texts[CHECKSUMS] = _checksums(named, texts)
     told = [f"left out: {_counted(left_out.values())}; {LEFT_OUT} names them"] if left_out else []
     has = f"release/ has {len(named)} scan{'s' if len(named) > 1 else ''}"
-    if _is_there(final, named, texts):
+    if _is_there(final, named, texts, threads):
         return [f"{has}, as before: nothing to do", *told]
     part = final.with_name(f".{final.name}.part")
     try:
@@ -313,17 +340,32 @@ def _checksums(named: Sequence[tuple[str, Scan]], texts: Mapping[str, bytes]) ->
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
 
 
-def _is_there(final: Path, named: Sequence[tuple[str, Scan]], texts: Mapping[str, bytes]) -> bool:
-    """Whether the release is what would be made: its texts, and its volumes by their sizes."""
+def _about(path: str | None) -> str:
+    """What the maintainers of the data say of it themselves."""
+    if path is None:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            f"release.about: {path} cannot be read; expected a Markdown file in UTF-8"
+        ) from None
+
+
+def _is_there(
+    final: Path, named: Sequence[tuple[str, Scan]], texts: Mapping[str, bytes], threads: int
+) -> bool:
+    """Whether the release is what would be made: its texts, and its volumes by their checksums."""
     if not final.is_dir():
         return False
     there = {path.name: path for path in final.iterdir()}
-    sizes = {f"{name}.npz": int(scan.row["npz_bytes"]) for name, scan in named}
-    return (
-        there.keys() == texts.keys() | sizes.keys()
-        and all(there[name].read_bytes() == text for name, text in texts.items())
-        and all(there[name].stat().st_size == size for name, size in sizes.items())
-    )
+    sums = {f"{name}.npz": scan.row["npz_sha256"] for name, scan in named}
+    if there.keys() != texts.keys() | sums.keys():
+        return False
+    if any(there[name].read_bytes() != text for name, text in texts.items()):
+        return False
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(sha256, (there[name] for name in sums))) == list(sums.values())
 
 
 def _build(

@@ -71,6 +71,7 @@ class ReleaseRules:
     faces: str = "exclude"
     reviewed_only: bool = False
     licence: str | None = None
+    about: str | None = None
 
 
 def canonical(section: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import bz2
 import gzip
 import io
 import json
@@ -19,6 +20,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ctcohort import guard, npz, phantoms
+from ctcohort.faults import InputError
 from ctcohort.files import write_table
 from ctcohort.guard import check_volume, search
 from ctcohort.identities import BIRTH_DATE, MRN, NAME, Hit, Identities
@@ -430,3 +432,116 @@ def test_words_of_the_workflow_are_no_names(here: Path) -> None:
     assert list(identities.hits(b"reading the slices of a page")) == []
     assert [hit.kind for hit in identities.hits(b"Quirin")] == [NAME]
     assert identities.common_names == 3
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b'accession,note\nA1,"one\rtwo MRN7712831"\nA2,fine\n',
+        b'accession,note\nA0,"one\rtwo\rthree"\nA1,MRN7712831\n',
+        b"accession,note\rA1,fine\rA2,MRN7712831\r",
+        b"accession,note\r\nA1,fine\r\nA2,MRN7712831\r\n",
+        b"accession,note\nA1,fine\rA2,x\nA3,MRN7712831\n",
+        b'accession,note\nA1,"MRN7712831',
+        b"accession,first,last\nA1,No,Wu\n",
+        b"accession,npz_bytes,first,last\nA1,7,No,Wu\n",
+    ],
+)
+def test_no_line_end_and_no_border_of_fields_hides_a_hit(
+    table: bytes, tmp_path: Path, identities: Identities
+) -> None:
+    identities.add(NAME, "Wu^No")
+    (tmp_path / "a.csv").write_bytes(table)
+    assert len(search(tmp_path, identities)) == 1
+
+
+def test_a_name_in_another_encoding_stands_in_its_row(tmp_path: Path) -> None:
+    identities = Identities()
+    identities.add(NAME, "M\u00fcllermeister^Ann")
+    (tmp_path / "a.csv").write_bytes("accession,note\nA1,M\u00fcllermeister\n".encode("latin-1"))
+    assert [f.place for f in search(tmp_path, identities)] == ["row 2, column note"]
+
+
+def test_links_are_followed_and_each_folder_is_read_once(
+    tmp_path: Path, identities: Identities
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    for folder in (here / "b", here / "raw" / "A1", elsewhere / "deep"):
+        folder.mkdir(parents=True)
+        (folder / "x.log").write_text("MRN7712831")
+    (here / "a").symlink_to(here / "b")
+    (here / "c").symlink_to(elsewhere)
+    (here / "d").symlink_to(here / "raw" / "A1")
+    (elsewhere / "back").symlink_to(here)
+    (here / "loop").symlink_to(here / "loop")
+    found = [finding.file for finding in search(here, identities, leave=[here / "raw"])]
+    assert found == ["b/x.log", "c/deep/x.log"]
+
+
+@pytest.mark.parametrize("offset", [float("nan"), float("inf"), -352.0, 1e30])
+@pytest.mark.parametrize("shape", [(4, 4, 4), (-4, 4, 4), (0, 0, 0)])
+def test_a_damaged_nifti_is_searched_as_bytes(
+    offset: float, shape: tuple[int, int, int], tmp_path: Path, identities: Identities
+) -> None:
+    header = bytearray(352)
+    struct.pack_into("<3h", header, 42, *shape)
+    struct.pack_into("<hh", header, 70, 4, 16)
+    struct.pack_into("<f", header, 108, offset)
+    header[344:348] = b"n+1\0"
+    (tmp_path / "a.nii").write_bytes(bytes(header) + b" MRN7712831 " + bytes(200))
+    assert [finding.kind for finding in search(tmp_path, identities)] == [MRN]
+
+
+def test_a_search_for_nobody_is_refused(here: Path) -> None:
+    columns = {"accession": "a", "mrn": "m"}
+    for table in (None, "a,m\n", "a,m\nA77001,\n"):
+        if table:
+            (here / "reports.csv").write_text(table)
+        for accessions in (False, True):
+            with pytest.raises(InputError, match="no patient is known in"):
+                guard.identities_here(here / "reports.csv", columns, accessions=accessions)
+
+
+def _view(base: sqlite3.Connection) -> None:
+    base.execute("CREATE VIEW seen AS SELECT 'MRN7712831' AS patient")
+
+
+def _deleted(base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE gone (note TEXT)")
+    base.executemany("INSERT INTO gone VALUES (?)", [(f"MRN7712831 {n}",) for n in range(2000)])
+    base.commit()
+    base.execute("DROP TABLE gone")
+
+
+@pytest.mark.parametrize("hide", [_view, _deleted])
+def test_sqlite_holds_nothing_beside_its_tables(
+    hide: Callable[[sqlite3.Connection], None], tmp_path: Path, identities: Identities
+) -> None:
+    with sqlite3.connect(tmp_path / "a.sqlite") as base:
+        base.execute("PRAGMA secure_delete = OFF")
+        base.execute("CREATE TABLE kept (note TEXT)")
+        hide(base)
+    base.close()
+    assert {finding.kind for finding in search(tmp_path, identities)} == {MRN}
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        bz2.compress,
+        zlib.compress,
+        lambda text: zlib.compress(text, 1),
+        lambda text: bz2.compress(b"nothing") + text,
+        lambda text: b"BZh9" + text,
+        lambda text: b"x\x9c" + b" " + text,
+        lambda text: base64.urlsafe_b64encode(b"\xff\xfe\xfb" * 12 + b" " + text),
+        lambda text: text.decode().encode("utf-16"),
+    ],
+)
+def test_other_packings_are_unpacked(
+    pack: Callable[[bytes], bytes], tmp_path: Path, identities: Identities
+) -> None:
+    (tmp_path / "a.bin").write_bytes(pack(b"patient MRN7712831, seen"))
+    assert [finding.kind for finding in search(tmp_path, identities)] == [MRN]
+    (tmp_path / "a.bin").write_bytes(pack(b"patient nobody, seen"))
+    assert search(tmp_path, identities) == []

@@ -498,7 +498,41 @@ def test_the_columns_are_chosen_one_by_one() -> None:
     assert told | withheld == set(manifest.COLUMNS)
 
 
-def test_two_releases_at_the_same_time_exclude_each_other(rules: ReleaseRules) -> None:
-    with release._alone(), pytest.raises(InputError, match="another release is under way here"):
-        make(rules)
-    assert not Path("release").exists()
+def test_damage_in_place_is_seen_and_mended(rules: ReleaseRules) -> None:
+    """Of the same size, and with nothing new to release."""
+    write_manifest([include("A1"), include("A2")])
+    make(rules)
+    before = {path.name: path.read_bytes() for path in Path("release").iterdir()}
+    path = Path("release/trn00001.npz")
+    path.write_bytes(path.read_bytes()[:-30] + b"\1" + path.read_bytes()[-29:])
+    assert make(rules) == ["release/ has 2 scans"]
+    assert {path.name: path.read_bytes() for path in Path("release").iterdir()} == before
+
+
+def test_one_release_at_a_time(rules: ReleaseRules) -> None:
+    write_manifest([include("A1")])
+
+    def meanwhile(common: set[str]) -> Identities:
+        with pytest.raises(InputError, match="another release is under way"):
+            make(rules)
+        return known(common)
+
+    told = release.make(rules, key=KEY, reviews={}, identities=meanwhile, threads=2)
+    assert told == ["release/ has 1 scan"]
+    assert make(rules) == ["release/ has 1 scan, as before: nothing to do"]
+
+
+def test_the_card_says_what_its_makers_wrote(rules: ReleaseRules) -> None:
+    write_manifest([include("A1")])
+    with pytest.raises(InputError, match=r"release\.about: about\.md cannot be read"):
+        make(replace(rules, about="about.md"))
+    Path("about.md").write_text("All adults who came in for *screening*.\n")
+    make(replace(rules, about="about.md"))
+    card = Path("release/README.md").read_text()
+    assert "## About\n\nAll adults who came in for *screening*.\n\n## Sets" in card
+    make(replace(rules, about="about.md"))
+    assert Path("release/README.md").read_text() == card
+    Path("about.md").write_text("Quoted from the note of Esmeralda.")
+    with pytest.raises(InputError, match=r"README\.md: byte \d+: patient name"):
+        make(replace(rules, about="about.md"))
+    assert Path("release/README.md").read_text() == card

@@ -48,6 +48,16 @@ def released(site: Site) -> dict[str, dict[str, str]]:
     return {row["NoteAcc_DEID"]: row for row in site.rows("release/metadata.csv")}
 
 
+def release_command(site: Site) -> list[str]:
+    """As the rule calls it."""
+    return [
+        *(sys.executable, str(ROOT / "scripts" / "release.py"), "--reports", "reports.csv"),
+        *("--rules", json.dumps({"key_table": str(site.folder.parent / "safe" / "names.csv")})),
+        *("--key-file", str(site.folder.parent / "safe" / "key"), "--reviews", "reviews.csv"),
+        *("--columns", '{"accession": "AccessionNumber", "mrn": "MRN"}'),
+    ]
+
+
 def guard(site: Site, *, ok: bool = True) -> str:
     return site.run("--quiet", "all", "--", "guard", ok=ok).output
 
@@ -65,7 +75,7 @@ def test_the_demo_holds_no_identifier_where_none_may_be(tmp_path: Path) -> None:
         }
     )
     site.run("--", "all", "pictures", "scrolls", "nifti", "report.html")
-    site.run("--", "release")
+    site.run("--nolock", "--", "release")
     site.script("status.py")
     assert len(released(site)) == 7
     said = guard(site)
@@ -82,7 +92,8 @@ def test_the_demo_holds_no_identifier_where_none_may_be(tmp_path: Path) -> None:
 
 def test_the_hospital_holds_no_identifier_where_none_may_be(keyed: Site) -> None:
     """Its patients' names and birth dates stand in the DICOM headers alone."""
-    keyed.run("--", "all", "pictures", "release")
+    keyed.run("--", "all", "pictures")
+    keyed.run("--nolock", "--", "release")
     assert "nothing was found" in guard(keyed)
 
 
@@ -122,20 +133,20 @@ def test_paths_of_the_folder_archive_are_warned_of(site: Site) -> None:
 
 
 def test_a_release_is_made_once_and_grows(keyed: Site) -> None:
-    first = keyed.run("--", "release")
+    first = keyed.run("--nolock", "--", "release")
     assert first.jobs == {
         *("select_accessions", "index_series", "assign_splits", "write_manifest", "release"),
     }
     assert "release/ has 2 scans" in first.output
     before = released(keyed)
     stamps = {p.name: p.stat().st_mtime_ns for p in (keyed.folder / "release").iterdir()}
-    again = keyed.run("--", "release")
+    again = keyed.run("--nolock", "--", "release")
     assert again.jobs == {"release"}
     assert "as before: nothing to do" in again.output
     assert {p.name: p.stat().st_mtime_ns for p in (keyed.folder / "release").iterdir()} == stamps
 
     write_reports(keyed.folder, table_of(LATER, ONE, TWO))
-    more = keyed.run("--", "release")
+    more = keyed.run("--nolock", "--", "release")
     assert jobs("preprocess_volume", LATER) <= more.jobs
     after = released(keyed)
     assert len(after) == 3
@@ -144,7 +155,7 @@ def test_a_release_is_made_once_and_grows(keyed: Site) -> None:
 
     keyed.write("exclusions.csv", f"accession,reason\n{TWO},withdrawn\n")
     keyed.configure({"exclusions": "exclusions.csv"})
-    keyed.run("--", "release")
+    keyed.run("--nolock", "--", "release")
     left = released(keyed)
     assert len(left) == 2
     assert set(left) < set(after)
@@ -160,7 +171,7 @@ def test_reviews_burned_in_text_and_age_leave_out(keyed: Site) -> None:
     rows = [(accession, f"MRN88{accession}", CHEST) for accession in scans]
     write_reports(keyed.folder, [*table_of(ONE), *rows])
     keyed.write("reviews.csv", "accession,verdict,note\nB3,bad,metal\n")
-    keyed.run("--", "release")
+    keyed.run("--nolock", "--", "release")
     reasons = {row["accession"]: row["reason"] for row in keyed.rows("release.left_out.csv")}
     assert reasons == {
         "B1": "burned_in_annotation",
@@ -175,40 +186,34 @@ def test_reviews_burned_in_text_and_age_leave_out(keyed: Site) -> None:
 
 
 def test_a_release_needs_a_key_and_a_key_table(site: Site) -> None:
-    assert "privacy.key_file: is not set" in site.run("--", "release", ok=False).output
+    assert "privacy.key_file: is not set" in site.run("--nolock", "--", "release", ok=False).output
     key = site.folder.parent / "key"
     subprocess.run([sys.executable, ROOT / "scripts" / "make_key.py", key], check=True)
     site.configure({"privacy.key_file": str(key)})
-    assert "release.key_table: is not set" in site.run("--", "release", ok=False).output
+    assert "release.key_table: is not set" in site.run("--nolock", "--", "release", ok=False).output
     site.configure({"release.key_table": "release/names.csv"})
-    assert "is inside the release" in site.run("--", "release", ok=False).output
+    assert "is inside the release" in site.run("--nolock", "--", "release", ok=False).output
     assert not (site.folder / "release").exists()
 
 
 def test_no_release_while_the_manifest_cannot_be_written(keyed: Site) -> None:
-    keyed.run("--", "release")
+    keyed.run("--nolock", "--", "release")
     before = {p.name: p.read_bytes() for p in (keyed.folder / "release").iterdir()}
     broken = keyed.folder / "archive" / "4"
     for path in broken.iterdir():
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
     write_reports(keyed.folder, table_of(ONE, TWO, LATER))
-    keyed.run("--", "release", ok=False)
+    keyed.run("--nolock", "--", "release", ok=False)
     assert {p.name: p.read_bytes() for p in (keyed.folder / "release").iterdir()} == before
 
 
 @pytest.mark.parametrize("after", [0.05, 0.3, 0.6])
 def test_a_release_that_is_killed_leaves_none_or_the_earlier_one(keyed: Site, after: float) -> None:
     """Wherever it is killed: what bears the name is whole, and the next run makes it new."""
-    keyed.run("--", "release")
+    keyed.run("--nolock", "--", "release")
     earlier = {p.name: p.read_bytes() for p in (keyed.folder / "release").iterdir()}
-    command = [
-        *(sys.executable, str(ROOT / "scripts" / "release.py"), "--reports", "reports.csv"),
-        *("--rules", json.dumps({"key_table": str(keyed.folder.parent / "safe" / "names.csv")})),
-        *("--key-file", str(keyed.folder.parent / "safe" / "key"), "--reviews", "reviews.csv"),
-        *("--columns", '{"accession": "AccessionNumber", "mrn": "MRN"}'),
-    ]
-    process = subprocess.Popen(command, cwd=keyed.folder, start_new_session=True)
+    process = subprocess.Popen(release_command(keyed), cwd=keyed.folder, start_new_session=True)
     time.sleep(after)  # anywhere: what is tested holds wherever it was
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
@@ -220,7 +225,7 @@ def test_a_release_that_is_killed_leaves_none_or_the_earlier_one(keyed: Site, af
         ["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=whole[0], check=False
     )
     assert sums.returncode == 0
-    keyed.run("--", "release")
+    keyed.run("--nolock", "--", "release")
     now = {p.name: p.read_bytes() for p in (keyed.folder / "release").iterdir()}
     assert now == earlier
     assert not list(keyed.folder.glob(".release*"))
@@ -234,3 +239,12 @@ def test_nifti_of_every_volume(site: Site) -> None:
         f"{TWO}.nii.gz",
     ]
     assert site.run("--", "nifti").jobs == set()
+
+
+def test_no_release_during_a_run(keyed: Site) -> None:
+    lock = keyed.folder / ".snakemake" / "locks" / "0.output.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text("manifest.csv\n")
+    assert "LockException" in keyed.run("--", "release", ok=False).output
+    assert not (keyed.folder / "release").exists()
+    assert lock.exists()
