@@ -607,7 +607,8 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
         with open(path, "rb") as stream:
             stream.seek(pages * size)
             yield from _in_text(stream.read(), "", "after the last page, ", 0)
-        yield from _in_text(_free_pages(path, size), "", "free pages, ", 0)
+        for content in _free_pages(path, size):
+            yield from _in_text(content, "", "free pages, ", 0)
         tables = connection.execute("SELECT name, sql, type FROM sqlite_master")
         for name, schema, kind in tables.fetchall():
             table = name.decode()
@@ -629,21 +630,23 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
         connection.close()
 
 
-def _free_pages(path: Path, size: int) -> bytes:
-    """What was deleted and not yet written over (sqlite.org/fileformat2, 1.5)."""
-    data = path.read_bytes()
-    content, seen = bytearray(), set()
-    trunk = int.from_bytes(data[32:36], "big")
-    while trunk and trunk not in seen:
-        seen.add(trunk)
-        page = data[(trunk - 1) * size : trunk * size]
-        count = min(int.from_bytes(page[4:8], "big"), size // 4 - 2)
-        leaves = struct.unpack_from(f">{count}I", page, 8)
-        content += page[8 + 4 * count :] + b"\n"
-        for leaf in leaves:
-            content += data[(leaf - 1) * size : leaf * size] + b"\n"
-        trunk = int.from_bytes(page[:4], "big")
-    return bytes(content)
+def _free_pages(path: Path, size: int) -> Iterator[bytes]:
+    """What was deleted and not yet written over (sqlite.org/fileformat2, 1.5), some pages at a
+    time: the index of a large archive is larger than memory."""
+    with open(path, "rb") as stream:
+
+        def page(number: int) -> bytes:
+            stream.seek((number - 1) * size)
+            return stream.read(size)
+
+        trunk, seen = int.from_bytes(page(1)[32:36], "big"), set()
+        while trunk and trunk not in seen:
+            seen.add(trunk)
+            content = page(trunk)
+            count = min(int.from_bytes(content[4:8], "big"), size // 4 - 2)
+            leaves = struct.unpack_from(f">{count}I", content, 8)
+            yield b"\n".join([content[8 + 4 * count :], *map(page, leaves)])
+            trunk = int.from_bytes(content[:4], "big")
 
 
 _PAGES = ("page_count", "page_size")
