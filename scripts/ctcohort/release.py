@@ -96,6 +96,19 @@ class Scan:
         return Path("processed") / f"{name_of(self.accession)}.npz"
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One release at a time: another would tidy away what this one has half made."""
+    STORE.mkdir(exist_ok=True)
+    with open(LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("another release is under way here; wait until it has ended") from None
+        yield
+
+
+@_alone()
 def make(
     rules: ReleaseRules,
     *,
@@ -122,29 +135,6 @@ def make(
         Something is not as it must be, or the guard found something; the earlier release, if there
         is one, is as it was.
     """
-    with _alone():
-        return _make(rules, key, reviews, identities, threads)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """One release at a time: another would tidy away what this one has half made."""
-    STORE.mkdir(exist_ok=True)
-    with open(LOCK, "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError("another release is under way here; wait until it has ended") from None
-        yield
-
-
-def _make(
-    rules: ReleaseRules,
-    key: bytes,
-    reviews: Mapping[str, Review],
-    identities: Callable[[set[str]], Identities],
-    threads: int,
-) -> list[str]:
     final = FOLDER.resolve()
     table = keytable.location(rules.key_table, final)
     _recover(final)
