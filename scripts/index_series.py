@@ -2,7 +2,7 @@
 
 import argparse
 import json
-import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -116,13 +116,18 @@ def each(
     if len(archives) == 1:
         yield from map(work, cohort)
         return
+    _end_at_once_when_told()
     with ThreadPoolExecutor(len(archives)) as pool:
-        try:
-            yield from pool.map(work, cohort)
-        except (SystemExit, KeyboardInterrupt) as end:
-            # what waits for the archive, perhaps for its hours, is not waited for
-            print(end, file=sys.stderr, flush=True)
-            os._exit(1)
+        yield from pool.map(work, cohort)
+
+
+def _end_at_once_when_told() -> None:
+    """Leave INT and TERM to the system, as KILL is. Python's own way is an exception in the main
+    thread, which then waits for its other threads: and these may be waiting for the archive's
+    hours. Every answer is kept as it arrives, so nothing is lost."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def told(results: Iterator[list[_Row]], total: int) -> Iterator[list[_Row]]:
