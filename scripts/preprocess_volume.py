@@ -10,7 +10,8 @@ from pathlib import Path
 
 if __name__ == "__main__":
     # pydicom imports every decoder that it finds, and what fetches its test files
-    sys.modules.update(dict.fromkeys(("gdcm", "pylibjpeg", "PIL", "requests")))
+    unwanted = ("gdcm", "pylibjpeg", "openjpeg", "PIL", "requests", "ssl")
+    sys.modules.update(dict.fromkeys(unwanted))
     gc.disable()  # one scan, then the process ends: nothing is worth collecting
 
 from ctcohort.files import head, sha256, write_json

@@ -6,18 +6,14 @@ from pathlib import Path
 import numpy as np
 from imagecodecs import deflate_encode
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from ctcohort import npz
-
-
-def main(raw: Path, made: Path, target: Path) -> None:
+def main(raw: Path, made: Path, target: Path, level: int) -> None:
     for path in raw.glob("*.dcm"):
         path.read_bytes()
     voxels = np.memmap(made, np.uint8, "r")
     room = np.empty(voxels.size, np.uint8)
-    target.write_bytes(deflate_encode(voxels, level=npz.LEVEL, raw=True, out=room))
+    target.write_bytes(deflate_encode(voxels, level=level, raw=True, out=room))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

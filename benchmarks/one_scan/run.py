@@ -28,7 +28,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from pydicom import uid  # noqa: E402
 
-from ctcohort import phantoms  # noqa: E402
+from ctcohort import npz, phantoms  # noqa: E402
 from ctcohort.archives import Query  # noqa: E402
 from ctcohort.archives.folder import FolderArchive  # noqa: E402
 from ctcohort.downloads import fetch_series  # noqa: E402
@@ -138,6 +138,7 @@ def compare(name: str, source: Path, folder: Path, runs: int) -> list[str]:
     np.save(folder / "ct.npy", ct)
     np.savez_compressed(folder / "zlib.npz", ct=ct)
     limit = [python, str(HERE / "limit.py"), "raw/A", "ct.npy", "limit.npz"]
+    limit.append(str(npz.level((folder / "ct.npy").read_bytes())))
     costs["limit"] = [measured(limit, folder) for _ in range(runs)]
     record = json.loads((folder / "product.json").read_text())
     inside = ct.shape[0] - record["extrapolated_slices"], ct.shape[1] - 1, ct.shape[2] - 1

@@ -51,4 +51,4 @@ What Snakemake needs while it parses (`vocabulary`, `faults`, `hours`, `settings
 """
 
 ALGORITHM_VERSION = "1"
-"""Raised whenever the bytes of a volume made from the same input would change."""
+"""Raised whenever the arrays of a volume made from the same input would change by a bit."""

@@ -111,7 +111,7 @@ class Certificate:
 
 
 def measure(
-    hu: NDArray[np.float64],
+    hu: NDArray[Any],
     mask: NDArray[np.bool_] | None,
     unapplied: int,
     *,
@@ -122,13 +122,14 @@ def measure(
 
     Parameters
     ----------
-    hu, mask : (rows, columns); the mask is True where padded
+    hu, mask : (rows, columns); the mask is True where padded. Where HU are integers, so is `clip`
     unapplied : padding values that were left as tissue
     posterior : how many mm further to the patient's back a row, a column is than the one before
     clip : (low, high) HU
     """
     kept = hu if mask is None else hu[~mask]
-    sparse = np.ascontiguousarray(hu[::EVERY, ::EVERY])
+    sparse = hu[::EVERY, ::EVERY].astype(np.float64)
+    low, high = map(hu.dtype.type, clip)
     if mask is not None:
         sparse[mask[::EVERY, ::EVERY]] = -np.inf
     places = sparse * (1 / BIN_HU)
@@ -138,8 +139,8 @@ def measure(
         voxels=hu.size,
         padded=hu.size - kept.size,
         unapplied=unapplied,
-        low=int(np.count_nonzero(kept < clip[0])),
-        high=int(np.count_nonzero(kept > clip[1])),
+        low=int(np.count_nonzero(kept < low)),
+        high=int(np.count_nonzero(kept > high)),
         bins=np.bincount(places.astype(np.intp).ravel(), minlength=BINS + 2),
         body=_located(sparse > BODY_HU, posterior),
         bone=_located(sparse > BONE_HU, posterior),

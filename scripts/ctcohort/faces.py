@@ -58,7 +58,7 @@ def face_possible(ct: NDArray[np.int16], spacing: NDArray[np.float64]) -> bool:
     spacing : (3,) mm, order (z, y, x)
     """
     steps = [max(1, round(GRID_MM / float(mm))) for mm in spacing]
-    sparse = ct[:: steps[0], :: steps[1], :: steps[2]]
+    sparse = np.ascontiguousarray(ct[:: steps[0], :: steps[1], :: steps[2]])
     dz, dy, dx = (step * float(mm) for step, mm in zip(steps, spacing, strict=True))
     body, bone = sparse > BODY_HU, sparse > BONE_HU
     inside = body | _enclosed(body)

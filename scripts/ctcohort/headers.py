@@ -106,11 +106,6 @@ class Frame:
     rescale_type: str
     image_type: tuple[str, ...]
 
-    @property
-    def in_whole_hu(self) -> bool:
-        """Whether every stored value is a whole number of the output unit."""
-        return float(self.slope or 0).is_integer() and float(self.intercept or 0).is_integer()
-
 
 @dataclass(frozen=True, slots=True)
 class Header:

@@ -31,7 +31,7 @@ def peak_mb(row: Mapping[str, str], spacing_mm: float | Sequence[float] | None) 
     source = slices * rows * columns / 1e6
     peak = float(START_MB)
     if float(row["instances"]) < slices:  # multi-frame: the file and its frames are held whole
-        peak += 4 * source
+        peak += 3.5 * source
     if float(row["tilt_degrees"] or 0) > 0:
         # ITK's libraries; the source as its reader and ITK hold it, its coefficients, the result
         return int(peak + 10 + 16.5 * source + 6.5 * voxels)

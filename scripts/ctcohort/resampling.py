@@ -13,9 +13,10 @@ needs more than a double's 53 bits (as long as clip_hu lies within about 4500 HU
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from numpy.typing import NDArray
 from . import npz
 
 Array = NDArray[np.float64]
+
+Share = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""`map`, or that of threads."""
 
 WEIGHT_UNIT = 2.0**-18
 HU_UNIT = 2.0**-3
@@ -74,56 +78,88 @@ def axis(knots: Array, targets: Array, *, step: float, interpolator: str) -> Axi
     return Axis(len(targets), len(knots), tuple(_blocks(_fixed_point(weights))))
 
 
-def in_plane(hu: Array, y: Axis, x: Axis) -> Array:
-    """Resample one slice (rows, columns) to (y.size, x.size), in multiples of `BETWEEN_UNIT`."""
-    tall = np.empty((y.size, x.count))
-    for block in y.blocks:
-        np.matmul(block.weights, hu[block.low : block.high], out=tall[block.first : block.last])
-    wide = np.empty((y.size, x.size))
-    for block in x.blocks:
-        wide[:, block.first : block.last] = tall[:, block.low : block.high] @ block.weights.T
-    wide *= 1 / BETWEEN_UNIT
-    np.rint(wide, out=wide)
-    wide *= BETWEEN_UNIT
-    return wide
+class Straight:
+    """Resamples slices that are not sheared: in their plane as they come, then along z.
 
-
-def along_z(
-    slices: Iterator[Array], z: Axis, shape: tuple[int, int], clip: tuple[float, float]
-) -> NDArray[np.int16]:
-    """Resample slices that come one by one; only those under the current block are kept.
+    Only the slices under the current block of z are kept.
 
     Parameters
     ----------
-    slices : iterator of (y, x) HU, exactly `z.count` of them, from the head
-    shape : (y, x)
-    clip : (low, high) HU, applied again because splines overshoot
-
-    Returns
-    -------
-    (z, y, x) int16, rounded to the nearest even
+    z, y, x : Axis
     """
-    volume = npz.empty((z.size, *shape), np.int16)
-    flat = volume.reshape(z.size, -1)
-    tallest = max(block.high - block.low for block in z.blocks)
-    ring = np.zeros((tallest, flat.shape[1]))  # slice i is in row i % tallest
-    ends = np.rint(clip).astype(np.int16)
-    arrived = 0
-    for block in z.blocks:
-        for plane in itertools.islice(slices, block.high - arrived):
-            ring[arrived % tallest] = plane.reshape(-1)
-            arrived += 1
-        weights = np.zeros((block.last - block.first, tallest))
-        weights[:, np.arange(block.low, block.high) % tallest] = block.weights
-        for columns in range(0, flat.shape[1], PART):
-            part = slice(columns, columns + PART)
-            hu = weights @ ring[:, part]
-            made = flat[block.first : block.last, part]
-            made[...] = np.rint(hu, out=hu)
-            np.clip(made, *ends, out=made)  # as if before rounding, which keeps order
-    for _ in slices:
-        pass  # beyond the last sample that is used, but still read, checked and measured
-    return volume
+
+    def __init__(self, z: Axis, y: Axis, x: Axis) -> None:
+        self._z, self._y, self._x = z, y, x
+        self._tallest = max(block.high - block.low for block in z.blocks)
+        self._ring = np.zeros((self._tallest, y.size * x.size))
+        """Slice i is in row i % tallest."""
+        self._room = _Room(y, x)
+
+    def put(self, place: int, hu: NDArray[Any]) -> None:
+        """Take in slice `place`, HU (rows, columns); several threads may.
+
+        What is kept is in multiples of `BETWEEN_UNIT`.
+        """
+        room, x = self._room, self._x
+        room.hu[...] = hu
+        for block in self._y.blocks:
+            part = room.tall[block.first : block.last]
+            np.matmul(block.weights, room.hu[block.low : block.high], out=part)
+        wide = self._ring[place % self._tallest].reshape(self._y.size, x.size)
+        for block in x.blocks:
+            part = wide[:, block.first : block.last]
+            np.matmul(room.tall[:, block.low : block.high], block.weights.T, out=part)
+        wide *= 1 / BETWEEN_UNIT
+        np.rint(wide, out=wide)
+        wide *= BETWEEN_UNIT
+
+    def volume(
+        self, arrive: Callable[[range], None], clip: tuple[float, float], share: Share = map
+    ) -> NDArray[np.int16]:
+        """The resampled volume.
+
+        Parameters
+        ----------
+        arrive : calls `put` for each of the places it is given, which come from the head
+        clip : (low, high) HU, applied again because splines overshoot
+        share : how work is shared out to threads
+
+        Returns
+        -------
+        (z, y, x) int16, rounded to the nearest even
+        """
+        volume = npz.empty((self._z.size, self._y.size, self._x.size), np.int16)
+        flat = volume.reshape(self._z.size, -1)
+        parts = [slice(first, first + PART) for first in range(0, flat.shape[1], PART)]
+        low, high = np.rint(clip).astype(np.int16)
+        arrived = 0
+        for block in self._z.blocks:
+            arrive(range(arrived, block.high))
+            arrived = max(arrived, block.high)
+            weights = np.zeros((block.last - block.first, self._tallest))
+            weights[:, np.arange(block.low, block.high) % self._tallest] = block.weights
+            rows = flat[block.first : block.last]
+
+            def finish(part: slice, weights: Array = weights, rows: NDArray[Any] = rows) -> None:
+                made = rows[:, part]
+                hu = self._room.block[: made.size].reshape(made.shape)
+                np.matmul(weights, self._ring[:, part], out=hu)
+                made[...] = np.rint(hu, out=hu)
+                np.clip(made, low, high, out=made)  # as if before rounding, which keeps order
+
+            for _ in share(finish, parts):
+                pass
+        arrive(range(arrived, self._z.count))  # beyond the last that is used: still to be checked
+        return volume
+
+
+class _Room(threading.local):
+    """Memory of each thread, which the system would otherwise give and take with every slice."""
+
+    def __init__(self, y: Axis, x: Axis) -> None:
+        self.hu = np.empty((y.count, x.count))
+        self.tall = np.empty((y.size, x.count))
+        self.block = np.empty(BLOCK * PART)
 
 
 def sheared(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -30,9 +30,12 @@ from .settings import VolumeRules
 from .vocabulary import SERIES_REASONS
 
 Array = NDArray[np.float64]
+Image = NDArray[Any]
+"""HU (rows, columns) of a slice: int32 where `_whole` says so, as mostly, else float64."""
 
-_Planes = Callable[[Callable[[Array], Array]], Iterator[Array]]
-"""Gives every slice in order after a function has been applied to it."""
+_Put = Callable[[int, Image], None]
+_Arrive = Callable[[range, _Put], None]
+"""Gives the slices of a range of places to a function."""
 
 PATIENT = ("PatientAge", "PatientSex", "PatientBirthDate", "StudyDate")
 """Read for age and sex; neither date is kept."""
@@ -44,6 +47,9 @@ TAGS: list[Any] = [Tag(word) for word in {*KEYWORDS, *PIXEL_KEYWORDS, *PATIENT, 
 
 HEADER_BYTES = 1 << 15
 """Read at once: more than most headers have."""
+
+WHOLE_LIMIT = 1 << 14
+"""Rescale slope, intercept and clip beyond this are not worked with as whole numbers."""
 
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 """Units of PatientAge (PS3.5 6.2, AS)."""
@@ -100,7 +106,7 @@ class _Frame:
     x_spacing: float
     corner: Array
 
-    def put(self, image: Array) -> Array:
+    def put(self, image: Image) -> Image:
         """An image (rows, columns) in canonical order (y, x)."""
         ordered = image.T if self.transpose else image
         return ordered[:: -1 if self.flips[0] else 1, :: -1 if self.flips[1] else 1]
@@ -149,35 +155,35 @@ def make_volume(
         stack.row_direction[1] * stack.column_spacing,
     )
 
-    def slice_of(place: int) -> tuple[Certificate, Array]:
+    def slice_of(place: int) -> tuple[Certificate, Image]:
         """Counts and clipped HU (rows, columns) of one slice."""
-        hu, mask, unapplied = reader.hu(stack.slices[place])
+        hu, mask, unapplied = reader.hu(stack.slices[place], rules.clip_hu)
         for rival in stack.rivals[place]:
-            if not np.array_equal(hu, reader.hu(rival)[0]):
+            if not np.array_equal(hu, reader.hu(rival, rules.clip_hu)[0]):
                 raise Fault(
                     "unequal_duplicates",
                     f"{raw}: instances {stack.slices[place].header.sop_instance_uid} and"
                     f" {rival.header.sop_instance_uid} are at one position with different pixels",
                 )
         counts = measure(hu, mask, unapplied, posterior=posterior, clip=rules.clip_hu)
-        whole = stack.slices[place].frame.in_whole_hu
-        return counts, _clipped(hu, mask, rules.clip_hu, whole=whole)
+        return counts, _clipped(hu, mask, rules.clip_hu)
 
-    def planes(finish: Callable[[Array], Array]) -> Iterator[Array]:
-        """Every slice in order, finished by the threads and counted."""
+    def arrive(places: range, put: _Put) -> None:
+        """Read slices, count them and put them where they are wanted."""
 
-        def work(place: int) -> tuple[Certificate, Array]:
+        def work(place: int) -> Certificate:
             counts, hu = slice_of(place)
-            return counts, finish(hu)
+            put(place, hu)
+            return counts
 
-        for counts, plane in _ahead(work, range(len(stack.slices)), threads):
+        for counts in share(work, places):
             certificate.add(counts)
-            yield plane
 
-    if stack.tilted:
-        volume, extrapolated = _upright(planes, stack, rules, threads)
-    else:
-        volume, extrapolated = _straight(planes, stack, rules)
+    with _sharing(threads) as share:
+        if stack.tilted:
+            volume, extrapolated = _upright(arrive, stack, rules, threads)
+        else:
+            volume, extrapolated = _straight(arrive, stack, rules, share)
     dropped = verdict.dropped + [
         Dropped(rival.header.sop_instance_uid, rival.index, "duplicate")
         for rivals in stack.rivals
@@ -219,7 +225,9 @@ class _Reader:
         first = self._files[min(hashes)].dataset
         self.patient = {word: str(first.get(word, "") or "") for word in PATIENT}
 
-    def hu(self, piece: Slice) -> tuple[Array, NDArray[np.bool_] | None, int]:
+    def hu(
+        self, piece: Slice, clip: tuple[float, float]
+    ) -> tuple[Image, NDArray[np.bool_] | None, int]:
         """HU (rows, columns) of a slice, its padding mask, and padding left as tissue."""
         file = self._files[piece.header.sop_instance_uid]
         slope, intercept = piece.frame.slope, piece.frame.intercept
@@ -227,10 +235,11 @@ class _Reader:
         image = self._stored(piece.header, file)[piece.index]
         padding = padding_of(file.dataset)
         mask, unapplied = is_padding(image, padding, slope=slope, intercept=intercept)
+        kind = np.int32 if _whole(image, slope, intercept, *clip) else np.float64
         if slope == 1:
-            return np.add(image, intercept, dtype=np.float64), mask, unapplied
-        hu = np.multiply(image, slope, dtype=np.float64)
-        hu += intercept
+            return np.add(image, kind(intercept), dtype=kind), mask, unapplied
+        hu = np.multiply(image, kind(slope), dtype=kind)
+        hu += kind(intercept)
         return hu, mask, unapplied
 
     def _stored(self, header: Header, file: _File) -> NDArray[Any]:
@@ -288,29 +297,29 @@ def _file(path: Path, sha256: str, stream: io.BytesIO) -> _File:
     return _File(path, sha256, dataset, stream.tell(), length)
 
 
-def _ahead(work: Callable[[int], Any], places: Sequence[int], threads: int) -> Iterator[Any]:
-    """``map(work, places)`` in order, by threads that run a few slices ahead."""
+@contextmanager
+def _sharing(threads: int) -> Iterator[resampling.Share]:
+    """`map`, by as many threads."""
     if threads == 1:
-        yield from map(work, places)
+        yield map
         return
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Any] = deque()
-        for place in places:
-            waiting.append(pool.submit(work, place))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield pool.map
 
 
-def _clipped(
-    hu: Array, mask: NDArray[np.bool_] | None, clip: tuple[float, float], *, whole: bool
-) -> Array:
+def _whole(image: NDArray[np.integer[Any]], *numbers: float) -> bool:
+    """Whether HU that come of 16-bit values and such numbers are whole, and fit into 32 bits."""
+    small = image.itemsize <= 2
+    return small and all(float(n).is_integer() and abs(n) <= WHOLE_LIMIT for n in numbers)
+
+
+def _clipped(hu: Image, mask: NDArray[np.bool_] | None, clip: tuple[float, float]) -> Image:
     """Padding to the lower clip, then clip, then exact multiples of the HU unit (rule 12)."""
+    low, high = map(hu.dtype.type, clip)
     if mask is not None:
-        hu[mask] = clip[0]
-    np.clip(hu, *clip, out=hu)
-    if not whole or not all(float(end).is_integer() for end in clip):
+        hu[mask] = low
+    np.clip(hu, low, high, out=hu)
+    if hu.dtype == np.float64:
         resampling.round_hu(hu)
     return hu
 
@@ -360,7 +369,9 @@ def _targets(knots: Array, step: float, target: float) -> Array:
     return np.arange(resampling.output_size(count, step, target), dtype=np.float64) * target
 
 
-def _straight(planes: _Planes, stack: Stack, rules: VolumeRules) -> tuple[Volume, int]:
+def _straight(
+    arrive: _Arrive, stack: Stack, rules: VolumeRules, share: resampling.Share
+) -> tuple[Volume, int]:
     """Resample along the array's own axes."""
     frame = _frame(stack)
     rows, columns = _shape(stack)
@@ -383,18 +394,21 @@ def _straight(planes: _Planes, stack: Stack, rules: VolumeRules) -> tuple[Volume
         resampling.axis(k, t, step=s, interpolator=rules.interpolator)
         for k, t, s in zip(knots, targets, steps, strict=True)
     )
-    resampled = planes(lambda hu: resampling.in_plane(frame.put(hu), y, x))
-    ct = resampling.along_z(resampled, z, (y.size, x.size), rules.clip_hu)
+    straight = resampling.Straight(z, y, x)
+
+    def put(place: int, hu: Image) -> None:
+        straight.put(place, frame.put(hu))
+
+    ct = straight.volume(lambda places: arrive(places, put), rules.clip_hu, share)
     direction = np.stack([stack.stack_direction, frame.y, frame.x], axis=1)
     beyond = int((targets[0] > knots[0][-1] + 1e-6).sum())
     return Volume(ct, spacing, frame.corner, direction), beyond
 
 
-def _upright(planes: _Planes, stack: Stack, rules: VolumeRules, threads: int) -> tuple[Volume, int]:
+def _upright(arrive: _Arrive, stack: Stack, rules: VolumeRules, threads: int) -> tuple[Volume, int]:
     """Resample a tilted stack onto a grid along the table and across it (rule 9)."""
     slices = np.empty((len(stack.slices), *_shape(stack)), np.float32)
-    for place, plane in enumerate(planes(lambda hu: hu)):
-        slices[place] = plane
+    arrive(range(len(slices)), slices.__setitem__)
     places = _places_z(stack, rules)
     if not np.allclose(np.diff(places), stack.step):
         count = int(np.ceil(places[-1] / stack.step - 1e-6)) + 1

@@ -39,8 +39,13 @@ def resampled(
         axis(*grid(n, s, t), step=s, interpolator=interpolator)
         for n, s, t in zip(volume.shape, spacing, target, strict=True)
     )
-    planes = (resampling.in_plane(plane, y, x) for plane in volume)
-    return resampling.along_z(planes, z, (y.size, x.size), CLIP)
+    straight = resampling.Straight(z, y, x)
+
+    def arrive(places: range) -> None:
+        for place in places:
+            straight.put(place, volume[place])
+
+    return straight.volume(arrive, CLIP)
 
 
 def by_sitk(
