@@ -181,8 +181,8 @@ def main() -> None:
             folder = Path(place) / "real"
             rows += compare("real chest", options.real.absolute(), folder, options.runs)
     lines = [
-        f"Medians of {options.runs} runs in turn; CPU includes start-up and imports. The limit deflates"
-        " at the\nlevel that `npz.level` chose for the scan.",
+        f"Medians of {options.runs} runs in turn; CPU includes start-up and imports. The limit"
+        " deflates at the\nlevel that `npz.level` chose for the scan.",
         "",
         "| scan | what | CPU s | times less CPU | times the limit | wall s | peak MB |"
         " times less memory | bytes / savez_compressed | largest difference, HU |",
