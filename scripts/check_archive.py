@@ -56,11 +56,13 @@ def _event(accession: str) -> dict[str, str]:
 def _find(archive: Archive, accession: str, prefixes: list[str]) -> FoundSeries:
     found = archive.find(query_of(_event(accession), prefixes))
     studies = {series.study_uid for series in found}
-    print(f"2 accession       {len(studies)} studies, {len(found)} series")
+    told = "1 study" if len(studies) == 1 else f"{len(studies)} studies"
+    print(f"2 accession       {told}, {len(found)} series")
     for series in found:
-        known = "multi-frame or not told" if series.slices_at_most is None else "single slices"
+        known = "maybe multi-frame" if series.slices_at_most is None else "single slices"
         offline = ", offline" if series.offline else ""
-        print(f"    {series.modality or '??'} {series.instances} instances, {known}{offline}")
+        instances = "1 instance" if series.instances == 1 else f"{series.instances} instances"
+        print(f"    {series.modality or '??'} {instances}, {known}{offline}")
     images = [series for series in found if series.modality in ("", "CT") and not series.offline]
     if not images:
         raise InputError(
@@ -91,7 +93,7 @@ def _look(archive: Archive, series: FoundSeries) -> list[Header]:
         "ConvolutionKernel": images[0].kernel,
     }
     missing = [keyword for keyword, value in told.items() if value in (None, "", ())]
-    print(f"    not told: {', '.join(missing) or 'nothing'}")
+    print(f"    {'missing: ' + ', '.join(missing) if missing else 'all that is needed is told'}")
     return images
 
 

@@ -5,7 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+from ctcohort import manifest
 from ctcohort.faults import run
+from ctcohort.files import read_table
 from ctcohort.verification import verify
 
 
@@ -17,13 +19,15 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
+    path = options.directory / "manifest.csv"
     count = 0
     for line in verify(options.directory, threads=options.threads, raw=options.raw):
         print(line, flush=True)
         count += 1
     if count:
-        sys.exit(f"error: {count} things are not as {options.directory / 'manifest.csv'} says")
-    print(f"all is as {options.directory / 'manifest.csv'} says")
+        sys.exit(f"error: {count} things are not as {path} says")
+    made = sum(row["status"] == "included" for row in read_table(path, manifest.COLUMNS))
+    print(f"all is as {path} says: {made} volumes")
 
 
 if __name__ == "__main__":

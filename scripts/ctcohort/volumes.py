@@ -122,8 +122,7 @@ def make_volume(
     raw : Path
         ``raw/<name>/``; every file is compared with its checksum in `received`.
     threads : int
-        Slices are read and resampled in their plane by this many threads; the result does not
-        depend on it.
+        Slices are read and resampled by this many threads; the result does not depend on it.
 
     Returns
     -------
