@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from pynetdicom import AE
@@ -81,6 +82,23 @@ def test_wrong_called_title_is_one_line(stored, tmp_path):
         "error: the archive does not know the called AE title 'ELSEWHERE'; put the one that its"
         " administrator names into archive.dimse.called_aet"
     ]
+
+
+@needs_orthanc
+def test_a_calling_title_that_orthanc_does_not_know_is_one_line(tmp_path):
+    (tmp_path / "files").mkdir()
+    with orthanc(tmp_path, tmp_path / "files") as archive:
+        run = Run(tmp_path / "run", dimse(archive.port, dimse={"calling_aet": "STRANGER"}), {})
+        run.prepare(["A0001"])
+        started = time.monotonic()
+        result = run.index()
+        assert time.monotonic() - started < 15
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1] == (
+        "error: the archive answers C-ECHO and broke off 3 queries: it does not let the calling AE"
+        " title 'STRANGER' query. Put the one that its administrator names into"
+        " archive.dimse.calling_aet"
+    )
 
 
 def test_an_archive_whose_associations_are_all_taken_is_asked_again(stored, tmp_path):

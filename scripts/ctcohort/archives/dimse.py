@@ -53,6 +53,9 @@ SILENT_SECONDS = 60.0
 INSTANCE_SECONDS = 900.0
 """Longest time for one instance: at 1 kB/s, or a multi-frame instance of 500 MB at 0.6 MB/s."""
 
+BREAKS = 3
+"""Queries broken off by an archive that answers C-ECHO, before that is taken for its answer."""
+
 LIST = 50
 """SOPInstanceUIDs in one request for single instances (PS3.4 C.2.2.2.2)."""
 
@@ -130,10 +133,31 @@ class DimseArchive:
         return self.manners.serving(accession)
 
     def prepare(self, *, threads: int) -> None:  # noqa: ARG002
-        """C-ECHO, and a C-FIND for a study that cannot exist."""
+        """C-ECHO, and a C-FIND for a study that cannot exist.
+
+        An archive that answers the one and breaks off every other does not know who asks: Orthanc
+        says it that way.
+        """
         patience = Patience(min(self.patience_seconds, FIRST_SECONDS))
         patience.insist(self._echo)
-        self._find(patience, "STUDY", StudyInstanceUID="1.2.3")
+        broken = 0
+
+        def ask() -> None:
+            nonlocal broken
+            try:
+                self._find_once("STUDY", StudyInstanceUID="1.2.3")
+            except _BrokenOff:
+                broken += 1
+                if broken < BREAKS:
+                    raise
+                raise Fault(
+                    "archive_refused",
+                    f"the archive answers C-ECHO and broke off {broken} queries: it does not let"
+                    f" the calling AE title {self.calling!r} query. Put the one that its"
+                    " administrator names into archive.dimse.calling_aet",
+                ) from None
+
+        patience.insist(ask)
 
     def find(self, query: Query) -> list[FoundSeries]:
         patience = self._patience()
@@ -275,20 +299,18 @@ class DimseArchive:
         return {uid: row for row in rows if is_uid(uid := _text(row, "SOPInstanceUID"))}
 
     def _find(self, patience: Patience, level: str, **keys: Any) -> list[Dataset]:
+        return patience.insist(lambda: self._find_once(level, **keys))
+
+    def _find_once(self, level: str, **keys: Any) -> list[Dataset]:
         """One C-FIND (PS3.4 C.4.1); its answers."""
-        identifier = _identifier(level, **keys)
-
-        def ask() -> list[Dataset]:
-            rows = []
-            model = StudyRootQueryRetrieveInformationModelFind
-            with self._association("find", [build_context(model)]) as association:
-                for status, row in association.send_c_find(identifier, model):
-                    code = self._status(status)
-                    if code in _PENDING and row is not None:
-                        rows.append(row)
-            return rows
-
-        return patience.insist(ask)
+        rows = []
+        model = StudyRootQueryRetrieveInformationModelFind
+        with self._association("find", [build_context(model)]) as association:
+            for status, row in association.send_c_find(_identifier(level, **keys), model):
+                code = self._status(status)
+                if code in _PENDING and row is not None:
+                    rows.append(row)
+        return rows
 
     def _echo(self) -> None:
         with self._association("echo", [build_context(Verification)]) as association:
@@ -467,7 +489,7 @@ class DimseArchive:
     def _status(self, status: Dataset) -> int:
         """The code of a response's status, if it is success or pending (PS3.7 C)."""
         if "Status" not in status:
-            raise Transient(
+            raise _BrokenOff(
                 "the archive broke the association off; where it always does, it does not let the"
                 f" calling AE title {self.calling!r} query"
             )
@@ -490,6 +512,10 @@ class DimseArchive:
             "archive_refused",
             f"the archive answered with status {code:04X}; expected 0000. Ask its administrator",
         )
+
+
+class _BrokenOff(Transient):
+    """The archive ended an association instead of answering."""
 
 
 class _NotSent(Transient):
