@@ -1,0 +1,6 @@
+"""Run from the repository's root, as `python -m benchmarks.NAME.run`; the package is in scripts/."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
