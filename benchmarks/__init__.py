@@ -1,4 +1,4 @@
-"""Run from the repository's root, as `python -m benchmarks.NAME.run`; the package is in scripts/."""
+"""Run at the top level as `python -m benchmarks.NAME.run`; the package is in scripts/."""
 
 import sys
 from pathlib import Path

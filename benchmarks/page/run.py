@@ -1,6 +1,6 @@
 """What the page of N accessions costs: making it, its size, and opening it in Chromium.
 
-    PYTHONPATH=scripts python -m benchmarks.page.run 1000 36861 --table benchmarks/page/results.md
+    python -m benchmarks.page.run 1000 36861 --table benchmarks/page/results.md
 
 The working directory is fabricated: manifest rows with lists of slice positions as long as real
 ones, six series per accession, a thumbnail for every volume. Chromium starts with an empty profile
