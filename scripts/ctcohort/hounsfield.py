@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import UID
 
@@ -113,22 +113,10 @@ def stored_values(dataset: Any, pixel_data: memoryview | None = None) -> NDArray
             if syntax.is_encapsulated:
                 values, bits = _decoded(dataset, bytes(data), bits)
             else:
-                values = _native(dataset, data)
+                values, _ = get_decoder(syntax).as_array(data, raw=True, **_options(dataset))
     except Exception as error:
         raise Fault("undecodable_pixels", f"{type(error).__name__}: {error}") from None
     return _lowest_bits(values.reshape(-1, *values.shape[-2:]), bits, padding_of(dataset))
-
-
-def _native(dataset: Any, data: memoryview) -> NDArray[np.integer[Any]]:
-    """Pixels that lie in the file as they are (PS3.5 8.1.1), in the header's signedness."""
-    size = dataset.BitsAllocated // 8
-    if 8 * size != dataset.BitsAllocated:
-        raise ValueError(f"{dataset.BitsAllocated} bits per pixel")
-    order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
-    kind = "i" if dataset.get("PixelRepresentation", 0) else "u"
-    shape = int(dataset.get("NumberOfFrames", 1) or 1), dataset.Rows, dataset.Columns
-    values = np.frombuffer(data, f"{order}{kind}{size}", math.prod(shape)).reshape(shape)
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def _decoded(dataset: Any, data: bytes, bits: int) -> tuple[NDArray[np.integer[Any]], int]:
@@ -172,6 +160,22 @@ def _lowest_bits(
 def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
     info = np.iinfo(dtype)
     return int(info.min), int(info.max)
+
+
+def _options(dataset: Any) -> dict[str, Any]:
+    """What pydicom's decoders must know of pixels that come without their dataset."""
+    return {
+        "rows": dataset.Rows,
+        "columns": dataset.Columns,
+        "number_of_frames": int(dataset.get("NumberOfFrames", 1) or 1),
+        "samples_per_pixel": 1,
+        "photometric_interpretation": dataset.get("PhotometricInterpretation", "MONOCHROME2"),
+        "bits_allocated": dataset.BitsAllocated,
+        "bits_stored": dataset.BitsAllocated,  # all: see _lowest_bits
+        "pixel_representation": dataset.get("PixelRepresentation", 0),
+        "pixel_keyword": "PixelData",
+        "view_only": True,
+    }
 
 
 def padding_of(dataset: Any) -> Padding | None:

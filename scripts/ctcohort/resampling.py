@@ -93,13 +93,18 @@ class Straight:
         self._tallest = max(block.high - block.low for block in z.blocks)
         self._ring = np.zeros((self._tallest, y.size * x.size))
         """Slice i is in row i % tallest."""
+        self._first = 0
+        """No slice before this is used any more."""
         self._room = _Room(y, x)
 
     def put(self, place: int, hu: NDArray[Any]) -> None:
         """Take in slice `place`, HU (rows, columns); several threads may.
 
-        What is kept is in multiples of `BETWEEN_UNIT`.
+        What is kept is in multiples of `BETWEEN_UNIT`. A slice that lies between two blocks is not:
+        it would take the row of one that is used, whichever thread came last.
         """
+        if place < self._first:
+            return
         room, x = self._room, self._x
         room.hu[...] = hu
         for block in self._y.blocks:
@@ -134,6 +139,7 @@ class Straight:
         low, high = np.rint(clip).astype(np.int16)
         arrived = 0
         for block in self._z.blocks:
+            self._first = block.low
             arrive(range(arrived, block.high))
             arrived = max(arrived, block.high)
             weights = np.zeros((block.last - block.first, self._tallest))
@@ -149,6 +155,7 @@ class Straight:
 
             for _ in share(finish, parts):
                 pass
+        self._first = self._z.count
         arrive(range(arrived, self._z.count))  # beyond the last that is used: still to be checked
         return volume
 

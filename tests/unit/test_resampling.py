@@ -6,6 +6,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -175,6 +177,26 @@ def test_the_threads_and_the_kernels_of_the_blas_do_not_change_a_byte(
         check=True,
     )
     assert run.stdout.strip() == hashlib.sha256(expected.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("late", [31, 47])
+def test_a_slice_that_comes_late_takes_no_place_of_another(late: int) -> None:
+    """Every second slice lies on the grid, and between two blocks one is used by neither."""
+    shape = (70, 8, 8)
+    z, y, x = (
+        axis(*grid(n, 1.0, t), step=1.0, interpolator="bspline")
+        for n, t in zip(shape, (2, 1, 1), strict=True)
+    )
+    straight = resampling.Straight(z, y, x)
+
+    def put(place: int) -> None:
+        if place == late:
+            time.sleep(0.1)
+        straight.put(place, np.full(shape[1:], float(place)))
+
+    with ThreadPoolExecutor(2) as pool:
+        ct = straight.volume(lambda places: list(pool.map(put, places)), CLIP, pool.map)
+    assert np.array_equal(ct[:, 4, 4], np.arange(0, 70, 2))
 
 
 def test_weights_are_exact_and_sum_to_one() -> None:
