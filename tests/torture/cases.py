@@ -818,6 +818,11 @@ _add(
     lambda: _stored(chest(extra={"HighBit": 15}), lambda v: v << 4),
     "undecodable_pixels",
 )
+_add(
+    "half_of_the_rows_in_the_header",
+    lambda: chest(extra={"Rows": chest()[0].Rows // 2}),
+    "undecodable_pixels",
+)
 _add("slope_negative", lambda: chest(slope=-1.0, intercept=3000.0, bits_stored=16))
 _add("unsigned_16_bits", lambda: chest(bits_stored=16, intercept=-8192.0))
 _add("8_bits", lambda: chest(bits_stored=8, slope=12.0), hu_tolerance=8.0)
