@@ -464,11 +464,7 @@ def _is_json(data: bytes) -> bool:
 
 
 def _in_json(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        yield from _in_text(data, "", inside, depth)
-        return
+    content = json.loads(data)
     if not any(_base64_in(data)) and not any(_IDENTITIES.hits(data)):
         return
     for place, value in _scalars(content, "", number=False):
@@ -495,11 +491,7 @@ def _scalars(content: Any, place: str, *, number: bool) -> Iterator[tuple[str, A
 
 def _in_gzip(data: bytes, suffix: str, place: str, depth: int) -> Iterator[tuple[str, str]]:
     unpacker = zlib.decompressobj(31)
-    try:
-        content = unpacker.decompress(data)
-    except zlib.error:
-        yield from _in_text(data, "", f"{place}, " if place else "", depth)
-        return
+    content = unpacker.decompress(data)
     if data[3]:  # a file name, a comment or an extra field
         yield from _in_text(data[: 1 << 16], "", "gzip header, ", depth)
     inner = place or "unpacked"
@@ -509,13 +501,9 @@ def _in_gzip(data: bytes, suffix: str, place: str, depth: int) -> Iterator[tuple
 
 
 def _in_stream(data: bytes, unpacker: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:
-    """A bzip2 or zlib stream, or what only begins like one."""
+    """A bzip2 or zlib stream."""
     inside = f"{place}, " if place else ""
-    try:
-        content = unpacker.decompress(data)
-    except (OSError, zlib.error):
-        yield from _in_text(data, "", inside, depth)
-        return
+    content = unpacker.decompress(data)
     yield from _in_bytes(content, "", f"{inside}unpacked", depth + 1)
     if unpacker.unused_data:
         yield from _in_bytes(unpacker.unused_data, "", f"{inside}after the stream", depth + 1)
@@ -523,13 +511,9 @@ def _in_stream(data: bytes, unpacker: Any, place: str, depth: int) -> Iterator[t
 
 def _in_zip(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
     """Members, and whatever stands before, between and after them."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            contents = [archive.read(member) for member in members]
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
-        yield from _in_text(data, "", inside, depth)
-        return
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        contents = [archive.read(member) for member in members]
     rest = bytearray(data)
     for member in members:
         name, extra = struct.unpack_from("<HH", data, member.header_offset + 26)

@@ -114,9 +114,7 @@ class Straight:
         for block in x.blocks:
             part = wide[:, block.first : block.last]
             np.matmul(room.tall[:, block.low : block.high], block.weights.T, out=part)
-        wide *= 1 / BETWEEN_UNIT
-        np.rint(wide, out=wide)
-        wide *= BETWEEN_UNIT
+        _round(wide, BETWEEN_UNIT)
 
     def volume(
         self, arrive: Callable[[range], None], clip: tuple[float, float], share: Share = map
@@ -209,9 +207,14 @@ def sheared(
 
 def round_hu(hu: Array) -> None:
     """Round HU to `HU_UNIT`, in place."""
-    hu *= 1 / HU_UNIT
-    np.rint(hu, out=hu)
-    hu *= HU_UNIT
+    _round(hu, HU_UNIT)
+
+
+def _round(values: Array, unit: float) -> None:
+    """Round to multiples of `unit`, a power of two, in place."""
+    values *= 1 / unit
+    np.rint(values, out=values)
+    values *= unit
 
 
 def _weights(knots: Array, targets: Array, step: float, interpolator: str) -> Array:
