@@ -13,21 +13,14 @@ from snakemake.settings.types import RerunTrigger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from ctcohort import ledger
-from ctcohort.faults import InputError
-from ctcohort.files import head, write_lines
-from ctcohort.memory import THREAD_MB, peak_mb
-from ctcohort.naming import NAME_PATTERN, accession_of, name_of
-from ctcohort.settled import is_another_series, is_made_otherwise, is_settled, lacking
-from ctcohort.settings import (
-    canonical,
-    canonical_verdict,
-    check,
-    connections_of,
-    digest,
-    typed,
-    volume_parameters,
-)
+from ctcohort.series import series_table
+from ctcohort.base.faults import InputError
+from ctcohort.base.files import head, write_lines
+from ctcohort.volume.memory import THREAD_MB, peak_mb
+from ctcohort.base.naming import NAME_PATTERN, accession_of, name_of
+from ctcohort.dataset.finished import is_another_series, is_made_otherwise, is_settled, lacking
+from ctcohort.config.checking import check, typed
+from ctcohort.config.settings import canonical, canonical_verdict, connections_of, digest, volume_parameters
 
 # The jobs of a DAG are millions of objects that stay. To look among them for garbage again and again
 # would be a third of the time that planning takes.
@@ -97,13 +90,13 @@ def chosen_at(_stamp):
             f"{row['series_uid']} {row['instances']}",
             peak_mb(row, spacing),
         )
-        for row in ledger.selected()
+        for row in series_table.selected()
     }
 
 
 def chosen():
     """The choice that `series.csv` holds now; none where it is not written yet."""
-    return chosen_at(ledger.PATH.stat().st_mtime_ns) if ledger.PATH.exists() else {}
+    return chosen_at(series_table.PATH.stat().st_mtime_ns) if series_table.PATH.exists() else {}
 
 
 def selected_names():
@@ -134,7 +127,7 @@ def unsettled():
     """File names of the selected scans that may need a job, as seen when the ledger was written or
     found."""
     names = selected_names()
-    return unsettled_at(ledger.PATH.stat().st_mtime_ns) if names else set()
+    return unsettled_at(series_table.PATH.stat().st_mtime_ns) if names else set()
 
 
 def unsettled_scans(_wildcards):

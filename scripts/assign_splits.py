@@ -4,11 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
-from ctcohort.faults import run
-from ctcohort.files import STORE, read_table, write_table
-from ctcohort.manifest import COHORT
-from ctcohort.settings import private_key
-from ctcohort.splits import assign
+from ctcohort.base.faults import run
+from ctcohort.base.files import STORE, read_table, write_table
+from ctcohort.base.privacy import private_key
+from ctcohort.cohort.splits import assign
+from ctcohort.dataset.manifest import COHORT
 
 
 def main() -> None:

@@ -7,14 +7,14 @@ import re
 import tempfile
 from pathlib import Path
 
-from ctcohort import answers
-from ctcohort.archives import Archive, FoundSeries, open_archive
-from ctcohort.faults import InputError, run
-from ctcohort.files import read_table
-from ctcohort.headers import CT_CLASSES, Header
-from ctcohort.indexing import query_of
-from ctcohort.instances import check_whole
-from ctcohort.manifest import COHORT
+from ctcohort.archives.protocol import Archive, FoundSeries, open_archive
+from ctcohort.base.faults import InputError, run
+from ctcohort.base.files import read_table
+from ctcohort.dataset.manifest import COHORT
+from ctcohort.dicom.headers import CT_CLASSES, Header
+from ctcohort.dicom.integrity import check_whole
+from ctcohort.series import cache
+from ctcohort.series.index import query_of
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     if not options.accession:
         raise InputError("name an accession that the archive has: make check-archive ACCESSION=...")
     settings = json.loads(options.archive)
-    archive = open_archive(settings, store=answers.STORE, key=answers.patient_key())
+    archive = open_archive(settings, store=cache.STORE, key=cache.patient_key())
     archive.prepare(threads=1)
     print(f"1 connection      ok ({settings['kind']})")
     with archive.serving(options.accession):

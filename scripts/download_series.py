@@ -10,11 +10,11 @@ if __name__ == "__main__":
     # start-up of a process that decodes nothing
     sys.modules.update(dict.fromkeys(("numpy", "gdcm", "pylibjpeg", "PIL", "requests")))
 
-from ctcohort import answers
-from ctcohort.archives import Changed, open_archive
-from ctcohort.downloads import fetch_series
-from ctcohort.faults import recorded, run
-from ctcohort.naming import accession_of
+from ctcohort.archives.protocol import Changed, open_archive
+from ctcohort.base.faults import recorded, run
+from ctcohort.base.naming import accession_of
+from ctcohort.series import cache
+from ctcohort.series.download import fetch_series
 
 
 def main() -> None:
@@ -28,14 +28,14 @@ def main() -> None:
     with recorded(Path("failures"), options.name, "download_series"):
         accession = accession_of(options.name)
         archive = open_archive(
-            json.loads(options.archive), store=answers.STORE, key=answers.patient_key()
+            json.loads(options.archive), store=cache.STORE, key=cache.patient_key()
         )
-        headers = answers.headers_of(accession, options.series.split()[0])
+        headers = cache.headers_of(accession, options.series.split()[0])
         try:
             with archive.serving(accession):
                 fetch_series(archive, headers, target=options.raw, received=options.received)
         except Changed:
-            answers.forget(accession)
+            cache.forget(accession)
             raise
 
 

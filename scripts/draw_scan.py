@@ -4,9 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from ctcohort.faults import run
-from ctcohort.naming import accession_of
-from ctcohort.pictures import draw, draw_scroll, draw_thumbnail
+from ctcohort.base.faults import run
+from ctcohort.base.naming import accession_of
+from ctcohort.page.pictures import draw, draw_scroll, draw_thumbnail
 
 
 def main() -> None:

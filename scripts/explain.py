@@ -4,8 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
-from ctcohort.explanation import story
-from ctcohort.faults import InputError, run
+from ctcohort.base.faults import InputError, run
+from ctcohort.dataset.story import story
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ctcohort.faults import InputError, run
-from ctcohort.nifti import export
+from ctcohort.base.faults import InputError, run
+from ctcohort.volume.nifti import export
 
 
 def main() -> None:

@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from ctcohort import guard
-from ctcohort.faults import run
-from ctcohort.release import FOLDER
+from ctcohort.base.faults import run
+from ctcohort.release import guard
+from ctcohort.release.release import FOLDER
 
 SHOWN = 50
 

@@ -10,15 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from ctcohort import answers, ledger
-from ctcohort.archives import Archive, open_archive
-from ctcohort.faults import InputError, run
-from ctcohort.files import read_table, write_table
-from ctcohort.forecast import forecast
-from ctcohort.indexing import blank_row, patients_of, query_of, rows_of
-from ctcohort.manifest import COHORT
-from ctcohort.reports import read_exclusions, read_merged_mrns
-from ctcohort.settings import SeriesRules, VolumeRules, parse
+from ctcohort.archives.protocol import Archive, open_archive
+from ctcohort.base.faults import InputError, run
+from ctcohort.base.files import read_table, write_table
+from ctcohort.cohort.exclusions import read_exclusions
+from ctcohort.cohort.merged_mrns import read_merged_mrns
+from ctcohort.config.settings import SeriesSettings, VolumeSettings, parse
+from ctcohort.dataset.manifest import COHORT
+from ctcohort.series import cache, series_table
+from ctcohort.series.forecast import forecast
+from ctcohort.series.index import blank_row, patients_of, query_of, rows_of
 
 PROGRESS_SECONDS = 30
 
@@ -53,9 +54,9 @@ def main() -> None:
         Path(options.exclusions) if options.exclusions else None,
         read_merged_mrns(Path(options.merged_mrns) if options.merged_mrns else None),
     )
-    key = answers.patient_key()
+    key = cache.patient_key()
     warn_of_strangers(options.exclusions, cohort, left_out, left_out_patients)
-    series, volume = parse(options.series, SeriesRules), parse(options.verdict, VolumeRules)
+    series, volume = parse(options.series, SeriesSettings), parse(options.verdict, VolumeSettings)
 
     def rows_for(event: _Event, archive: Archive) -> Iterable[_Row]:
         accession = event["accession"]
@@ -73,12 +74,12 @@ def main() -> None:
         )
 
     connections = 1 if settings["kind"] == "folder" else options.connections
-    archives = [open_archive(settings, store=answers.STORE, key=key) for _ in range(connections)]
+    archives = [open_archive(settings, store=cache.STORE, key=key) for _ in range(connections)]
     archives[0].prepare(threads=options.threads)
     rows = [
         row for several in told(each(cohort, archives, rows_for), len(cohort)) for row in several
     ]
-    write_table(options.ledger, ledger.COLUMNS, rows)
+    write_table(options.ledger, series_table.COLUMNS, rows)
     lines = forecast(rows, settings, keep_raw=options.raw == "keep")
     print("\n".join(lines), file=sys.stderr)
 

@@ -12,9 +12,17 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
-from ctcohort import phantoms
-from ctcohort.faults import InputError, run
-from ctcohort.phantoms import Identity, Phantom, SliceStack
+from ctcohort.base.faults import InputError, run
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import (
+    Identity,
+    make_dose_report,
+    make_localizer,
+    make_reformat,
+    make_series,
+    write_files,
+)
 
 VERSION = "1"
 CHEST = "CT Chest WO Contrast  W 3D MIPS Protocol"
@@ -52,7 +60,7 @@ def make_hospital(folder: Path) -> None:
         events.append((accession, patient.patient_id, protocol, number % 2))
         for each in series:
             compressed = RLELossless if accession == "DEMO0004" else None
-            phantoms.write_files(each, archive / f"{number:02d}", transfer_syntax=compressed)
+            write_files(each, archive / f"{number:02d}", transfer_syntax=compressed)
     (archive / "readme.txt").write_text("Not every file of an archive is DICOM.\n")
     events += [
         ("DEMO0012", "10011", CHEST, 0),  # not in the archive
@@ -77,7 +85,7 @@ def _scans() -> list[tuple[str, Identity, str, list[Sequence[Dataset]]]]:
 
     def chest(identity: Identity, stack: SliceStack | None = None, **more: object) -> list[Dataset]:
         plane = stack or SliceStack.oriented(count=56, step=4.5, **SIZE)
-        return phantoms.make_series(body, plane, identity=identity, **more)
+        return make_series(body, plane, identity=identity, **more)
 
     def stack(**more: object) -> SliceStack:
         return SliceStack.oriented(**{"count": 56, "step": 4.5, **SIZE, **more})
@@ -96,13 +104,11 @@ def _scans() -> list[tuple[str, Identity, str, list[Sequence[Dataset]]]]:
             one,
             CHEST,
             [
-                [phantoms.make_localizer(body, identity=one)],
+                [make_localizer(body, identity=one)],
                 chest(one, description="Thorax 4.5 B30f"),
                 chest(one, series_number=3, kernel="B70f", description="Thorax 4.5 B70f"),
-                phantoms.make_reformat(
-                    body, SliceStack.coronal(count=64, step=4.0, **SIZE), identity=one
-                ),
-                [phantoms.make_dose_report(identity=one)],
+                make_reformat(body, SliceStack.coronal(count=64, step=4.0, **SIZE), identity=one),
+                [make_dose_report(identity=one)],
             ],
         ),
         ("DEMO0002", two, OTHER_CHEST, [chest(two, stack(position="FFP", count=50))]),
@@ -111,13 +117,13 @@ def _scans() -> list[tuple[str, Identity, str, list[Sequence[Dataset]]]]:
         ("DEMO0005", five, CHEST, [chest(five, SliceStack.tilted(12, count=56, step=4.5, **SIZE))]),
         ("DEMO0006", six, CHEST, [chest(six, stack(count=20, step=12))]),  # too few slices
         ("000709", seven, OTHER_CHEST, [chest(seven)]),
-        ("DEMO 08/B", eight, CHEST, [phantoms.make_series(short, stack(), identity=eight)]),
+        ("DEMO 08/B", eight, CHEST, [make_series(short, stack(), identity=eight)]),
         ("DEMO0009", nine, CHEST, [chest(nine, irregular)]),  # six slices are missing
         (
             "DEMO0010",  # only reformats
             ten,
             CHEST,
-            [phantoms.make_reformat(body, SliceStack.coronal(count=40, **SIZE), identity=ten)],
+            [make_reformat(body, SliceStack.coronal(count=40, **SIZE), identity=ten)],
         ),
         (
             "DEMO0011",  # no Hounsfield units

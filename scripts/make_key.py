@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from ctcohort.faults import InputError, run
+from ctcohort.base.faults import InputError, run
 
 
 def main() -> None:

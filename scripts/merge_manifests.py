@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ctcohort.faults import run
-from ctcohort.partitions import merge
+from ctcohort.base.faults import run
+from ctcohort.dataset.merging import merge
 
 
 def main() -> None:

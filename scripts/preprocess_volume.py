@@ -14,7 +14,7 @@ if __name__ == "__main__":
     sys.modules.update(dict.fromkeys(unwanted))
     gc.disable()  # one scan, then the process ends: nothing is worth collecting
 
-from ctcohort.files import head, sha256, write_json
+from ctcohort.base.files import head, sha256, write_json
 
 
 def main() -> None:
@@ -33,13 +33,13 @@ def main() -> None:
     if "avx512bw" in head(Path("/proc/cpuinfo"), 4096):  # OpenBLAS does not know every processor
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")  # faster, and the same bytes
 
-    from ctcohort import npz
-    from ctcohort.faults import recorded
-    from ctcohort.settings import VolumeRules, digest, parse
-    from ctcohort.volumes import make_volume
+    from ctcohort.base.faults import recorded
+    from ctcohort.config.settings import VolumeSettings, digest, parse
+    from ctcohort.volume import npz
+    from ctcohort.volume.build import make_volume
 
     with recorded(Path("failures"), options.name, "preprocess_volume"):
-        rules = parse(json.loads(options.parameters)["volume"], VolumeRules)
+        rules = parse(json.loads(options.parameters)["volume"], VolumeSettings)
         volume, record = make_volume(options.raw, options.received, rules, threads=options.threads)
         received = json.loads(options.received.read_text())
         npz.write(options.volume, volume.arrays())
@@ -62,6 +62,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from ctcohort.faults import run
+    from ctcohort.base.faults import run
 
     run(main)

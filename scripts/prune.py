@@ -4,9 +4,9 @@ import argparse
 import os
 from pathlib import Path
 
-from ctcohort.faults import run
-from ctcohort.files import assert_no_run
-from ctcohort.removal import delete, leftovers, size_of
+from ctcohort.base.faults import run
+from ctcohort.base.files import assert_no_run
+from ctcohort.dataset.removal import delete, leftovers, size_of
 
 
 def main() -> None:

@@ -8,9 +8,11 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ctcohort.faults import InputError, run
-from ctcohort.files import assert_no_run, read_table
-from ctcohort.removal import (
+from ctcohort.base.faults import InputError, run
+from ctcohort.base.files import assert_no_run, read_table
+from ctcohort.cohort.exclusions import read_exclusions
+from ctcohort.cohort.merged_mrns import read_merged_mrns
+from ctcohort.dataset.removal import (
     accessions_of,
     delete,
     files_of,
@@ -19,7 +21,6 @@ from ctcohort.removal import (
     size_of,
     studies_of,
 )
-from ctcohort.reports import read_exclusions, read_merged_mrns
 
 
 def main() -> None:

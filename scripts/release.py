@@ -5,11 +5,12 @@ import json
 from functools import partial
 from pathlib import Path
 
-from ctcohort import guard, release
-from ctcohort.faults import InputError, run
-from ctcohort.files import STORE
-from ctcohort.reviews import read_reviews
-from ctcohort.settings import ReleaseRules, parse, private_key
+from ctcohort.base.faults import InputError, run
+from ctcohort.base.files import STORE
+from ctcohort.base.privacy import private_key
+from ctcohort.cohort.reviews import read_reviews
+from ctcohort.config.settings import ReleaseSettings, parse
+from ctcohort.release import guard, release
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
             "privacy.key_file: is not set; the names of a release are keyed: run `make key` once"
         )
     told = release.make(
-        parse(options.rules, ReleaseRules),
+        parse(options.rules, ReleaseSettings),
         key=key,
         reviews=read_reviews(options.reviews),
         identities=partial(

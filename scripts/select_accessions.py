@@ -5,12 +5,13 @@ import json
 import sys
 from pathlib import Path
 
-from ctcohort import manifest, partitions
-from ctcohort.faults import InputError, run
-from ctcohort.files import write_lines, write_table
-from ctcohort.naming import one_line
-from ctcohort.reports import read_merged_mrns, select
-from ctcohort.settings import SelectRules, parse, partition_of
+from ctcohort.base.faults import InputError, run
+from ctcohort.base.files import write_lines, write_table
+from ctcohort.base.naming import one_line
+from ctcohort.cohort.merged_mrns import read_merged_mrns
+from ctcohort.cohort.selection import select
+from ctcohort.config.settings import SelectSettings, parse, partition_of
+from ctcohort.dataset import manifest, merging
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     found = select(
         options.reports,
         columns,
-        parse(options.select, SelectRules),
+        parse(options.select, SelectSettings),
         merged=read_merged_mrns(Path(options.merged_mrns) if options.merged_mrns else None),
         partition=partition,
     )
@@ -64,7 +65,7 @@ def main() -> None:
         ),
     )
     if options.partition:
-        partitions.keep(partition, [one_line(accession) for accession in found.whole])
+        merging.keep(partition, [one_line(accession) for accession in found.whole])
     write_lines(options.accessions, (one_line(event.accession) for event in found.wanted))
     print(f"{len(found.wanted)} accessions selected", file=sys.stderr)
 

@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from ctcohort import manifest
 from ctcohort.archives.manners import PAUSE, STOP
-from ctcohort.explanation import snakemake_on
-from ctcohort.faults import InputError, run
-from ctcohort.files import write_table
-from ctcohort.naming import name_of
-from ctcohort.progress import progress
-from ctcohort.vocabulary import JOB_REASONS
+from ctcohort.base.faults import InputError, run
+from ctcohort.base.files import write_table
+from ctcohort.base.naming import name_of
+from ctcohort.base.reasons import JOB_REASONS
+from ctcohort.dataset import manifest
+from ctcohort.dataset.progress import progress
+from ctcohort.dataset.story import snakemake_on
 
 SHOWN = 5
 

@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from ctcohort.faults import run
-from ctcohort.verification import verify
+from ctcohort.base.faults import run
+from ctcohort.dataset.verification import verify
 
 
 def main() -> None:

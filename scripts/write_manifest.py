@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from ctcohort import manifest
-from ctcohort.faults import InputError, run
-from ctcohort.files import ASK_AGAIN, STORE, write_lines, write_table
-from ctcohort.reviews import strangers
-from ctcohort.settings import private_key
+from ctcohort.base.faults import InputError, run
+from ctcohort.base.files import ASK_AGAIN, STORE, write_lines, write_table
+from ctcohort.base.privacy import private_key
+from ctcohort.cohort.reviews import strangers
+from ctcohort.dataset import manifest
 
 SHOWN = 10
 

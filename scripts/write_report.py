@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ctcohort.faults import run
-from ctcohort.page import write_page
+from ctcohort.base.faults import run
+from ctcohort.page.html import write_page
 
 
 def main() -> None:

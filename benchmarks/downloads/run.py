@@ -26,8 +26,15 @@ from tests.services.hospital import Run, archive_settings  # noqa: E402
 from tests.services.link import linked  # noqa: E402
 from tests.services.servers import ARCHIVE, FETCHER, PASSWORD, USER, orthanc  # noqa: E402
 
-from ctcohort import phantoms  # noqa: E402
-from ctcohort.phantoms import Identity, Phantom, SliceStack  # noqa: E402
+from ctcohort.phantoms.anatomy import Phantom  # noqa: E402
+from ctcohort.phantoms.stack import SliceStack  # noqa: E402
+from ctcohort.phantoms.writer import (  # noqa: E402
+    Identity,
+    make_localizer,
+    make_reformat,
+    make_series,
+    write_files,
+)
 
 LIMITS = {"loopback": 1.5, "slow link": 1.05, "megabytes": 60, "more bytes": 0.02}
 RATE, ROUND_TRIP = 25, 20
@@ -71,21 +78,19 @@ def make_studies(folder: Path) -> None:
     for accession, count, size in (("LONG", 500, 512), ("SHORT", 50, 512), ("MANY", 3000, 32)):
         who = Identity(accession=accession, patient_id=accession)
         stack = SliceStack.oriented(count=count, step=0.7, rows=size, columns=size, fov=360)
-        phantoms.write_files(
-            phantoms.make_series(body, stack, identity=who), folder / accession / "1"
-        )
+        write_files(make_series(body, stack, identity=who), folder / accession / "1")
     who = Identity(accession="LONG", patient_id="LONG")
     small = {"rows": 512, "columns": 512, "fov": 360}
     kernel = SliceStack.oriented(count=120, step=2.9, **small)
     coronal = SliceStack.coronal(count=100, step=3.0, rows=256, columns=256, fov=360)
     for number, series in enumerate(
         (
-            [phantoms.make_localizer(body, identity=who)],
-            phantoms.make_series(body, kernel, identity=who, series_number=3, kernel="B70f"),
-            phantoms.make_reformat(body, coronal, identity=who),
+            [make_localizer(body, identity=who)],
+            make_series(body, kernel, identity=who, series_number=3, kernel="B70f"),
+            make_reformat(body, coronal, identity=who),
         )
     ):
-        phantoms.write_files(series, folder / "LONG" / f"other{number}")
+        write_files(series, folder / "LONG" / f"other{number}")
 
 
 def download(run: Run, accession: str) -> Cost:

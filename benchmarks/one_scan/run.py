@@ -28,11 +28,14 @@ sys.path.insert(0, str(SCRIPTS))
 
 from pydicom import uid  # noqa: E402
 
-from ctcohort import npz, phantoms  # noqa: E402
-from ctcohort.archives import Query  # noqa: E402
 from ctcohort.archives.folder import FolderArchive  # noqa: E402
-from ctcohort.downloads import fetch_series  # noqa: E402
-from ctcohort.settings import volume_parameters  # noqa: E402
+from ctcohort.archives.protocol import Query  # noqa: E402
+from ctcohort.config.settings import volume_parameters  # noqa: E402
+from ctcohort.phantoms.anatomy import Phantom  # noqa: E402
+from ctcohort.phantoms.stack import SliceStack  # noqa: E402
+from ctcohort.phantoms.writer import make_series, write_files  # noqa: E402
+from ctcohort.series.download import fetch_series  # noqa: E402
+from ctcohort.volume import npz  # noqa: E402
 
 COMPRESSED = {
     "JPEG lossless": uid.JPEGLosslessSV1,
@@ -95,9 +98,9 @@ def reference_python() -> str:
 
 def phantom_archive(folder: Path, *, slices: int, syntax: str | None = None) -> Path:
     """A 512 x 512 phantom scan as files, compressed if asked for."""
-    stack = phantoms.SliceStack.oriented(count=slices, step=0.7, rows=512, columns=512, fov=360)
-    series = phantoms.make_series(phantoms.Phantom(), stack)
-    phantoms.write_files(series, folder / "archive", transfer_syntax=syntax)
+    stack = SliceStack.oriented(count=slices, step=0.7, rows=512, columns=512, fov=360)
+    series = make_series(Phantom(), stack)
+    write_files(series, folder / "archive", transfer_syntax=syntax)
     return folder / "archive"
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from ctcohort import ledger, manifest
-from ctcohort.files import write_lines, write_table
-from ctcohort.naming import name_of
-from ctcohort.vocabulary import ACCESSION_REASONS, FLAGS, SELECTED
+from ctcohort.base.files import write_lines, write_table
+from ctcohort.base.naming import name_of
+from ctcohort.base.reasons import ACCESSION_REASONS, FLAGS, SELECTED
+from ctcohort.dataset import manifest
+from ctcohort.series import series_table
 
 PROTOCOLS = (
     "ct chest wo contrast w 3d mips protocol",
@@ -67,7 +68,7 @@ def fabricate(directory: Path, count: int, *, thumbnails: bool = True, whole: bo
             row |= {"status": "included", "status_reason": "", **_volume(rng, accession, whole)}
         rows.append(row)
         series += _series(rng, row, number)
-    write_table(directory / "series.csv", ledger.COLUMNS, series)
+    write_table(directory / "series.csv", series_table.COLUMNS, series)
     write_table(directory / "splits.csv", ("accession", "patient", "split"), splits)
     write_table(
         directory / "cohort.csv",

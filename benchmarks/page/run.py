@@ -23,7 +23,7 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 from benchmarks.page.fabricate import fabricate
-from ctcohort.files import read_table
+from ctcohort.base.files import read_table
 
 REPOSITORY = Path(__file__).parents[2]
 

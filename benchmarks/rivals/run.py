@@ -32,10 +32,10 @@ from tests.torture.flow import (
     write_case,
 )
 
-from ctcohort.faults import Fault
-from ctcohort.phantoms import Phantom
-from ctcohort.vocabulary import SELECTED
-from ctcohort.volumes import Volume
+from ctcohort.base.faults import Fault
+from ctcohort.base.reasons import SELECTED
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.volume.build import Volume
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "rivals.md"

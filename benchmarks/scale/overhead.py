@@ -15,8 +15,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from ctcohort import phantoms  # noqa: E402
-from ctcohort.phantoms import Identity, Phantom, SliceStack  # noqa: E402
+from ctcohort.phantoms.anatomy import Phantom  # noqa: E402
+from ctcohort.phantoms.stack import SliceStack  # noqa: E402
+from ctcohort.phantoms.writer import Identity, make_series, write_files  # noqa: E402
 
 FEW, MANY = 4, 24
 LIMIT = 1.0
@@ -46,8 +47,8 @@ def make_scans(folder: Path, count: int) -> None:
         writer.writerow(["AccessionNumber", "MRN", "Protocol"])
         for number in range(count):
             who = Identity(patient_id=f"P{number}", accession=f"A{number}")
-            series = phantoms.make_series(Phantom(scale=1 + number / 1000), stack, identity=who)
-            phantoms.write_files(series, folder / "archive" / str(number))
+            series = make_series(Phantom(scale=1 + number / 1000), stack, identity=who)
+            write_files(series, folder / "archive" / str(number))
             writer.writerow([f"A{number}", f"P{number}", "tiny"])
     (folder / "config.yaml").write_text(
         f"reports: {folder}/reports.csv\n"

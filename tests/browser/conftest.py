@@ -17,8 +17,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from ctcohort.files import read_table, write_table
-from ctcohort.page import write_page
+from ctcohort.base.files import read_table, write_table
+from ctcohort.page.html import write_page
 
 PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
 COUNT = 300

@@ -14,7 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from ctcohort.reviews import Review, read_reviews
+from ctcohort.cohort.reviews import Review, read_reviews
 
 from .conftest import COUNT, Page, names, places
 

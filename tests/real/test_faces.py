@@ -9,8 +9,8 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 
-from ctcohort.faces import face_possible
-from ctcohort.nifti import export
+from ctcohort.volume.faces import face_possible
+from ctcohort.volume.nifti import export
 
 from .conftest import DATA, Hospital
 from .test_hospital import ABDOMEN, CHEST, HEAD

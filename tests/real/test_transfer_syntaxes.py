@@ -6,8 +6,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from ctcohort.faults import Fault
-from ctcohort.hounsfield import stored_values
+from ctcohort.base.faults import Fault
+from ctcohort.dicom.pixels import stored_values
 
 from .conftest import DATA
 

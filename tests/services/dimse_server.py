@@ -16,7 +16,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from ctcohort.headers import CT_CLASSES
+from ctcohort.dicom.headers import CT_CLASSES
 
 from .dicomweb_server import Stored
 from .servers import ARCHIVE

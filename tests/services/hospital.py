@@ -16,13 +16,21 @@ import yaml
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
-from ctcohort import phantoms
-from ctcohort.files import read_table, write_lines, write_table
-from ctcohort.headers import Header, header_of
-from ctcohort.manifest import COHORT
-from ctcohort.naming import name_of
-from ctcohort.phantoms import Identity, Phantom, SliceStack
-from ctcohort.settings import canonical, canonical_verdict, volume_parameters
+from ctcohort.base.files import read_table, write_lines, write_table
+from ctcohort.base.naming import name_of
+from ctcohort.config.settings import canonical, canonical_verdict, volume_parameters
+from ctcohort.dataset.manifest import COHORT
+from ctcohort.dicom.headers import Header, header_of
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import (
+    Identity,
+    make_dose_report,
+    make_localizer,
+    make_reformat,
+    make_series,
+    write_files,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = REPOSITORY / "scripts"
@@ -43,21 +51,19 @@ def make_archive(folder: Path) -> list[str]:
         for number, accession in enumerate(("A0001", "A 02/B+", "00A3", "A0004", "a0001"))
     )
     series = [
-        [phantoms.make_localizer(body, identity=plain)],
-        phantoms.make_series(body, stack(), identity=plain),
-        phantoms.make_series(body, stack(36, 6.5), identity=plain, series_number=3, kernel="B70f"),
-        phantoms.make_reformat(
-            body, SliceStack.coronal(count=60, step=4.0, **SIZE), identity=plain
-        ),
-        [phantoms.make_dose_report(identity=plain)],
-        phantoms.make_series(body, stack(44, 5.5), identity=odd),
-        phantoms.make_reformat(body, SliceStack.coronal(count=40, **SIZE), identity=reformats),
-        phantoms.make_series(body, stack(), identity=twin),
+        [make_localizer(body, identity=plain)],
+        make_series(body, stack(), identity=plain),
+        make_series(body, stack(36, 6.5), identity=plain, series_number=3, kernel="B70f"),
+        make_reformat(body, SliceStack.coronal(count=60, step=4.0, **SIZE), identity=plain),
+        [make_dose_report(identity=plain)],
+        make_series(body, stack(44, 5.5), identity=odd),
+        make_reformat(body, SliceStack.coronal(count=40, **SIZE), identity=reformats),
+        make_series(body, stack(), identity=twin),
     ]
     for number, datasets in enumerate(series):
-        phantoms.write_files(datasets, folder / "plain" / f"{number}")
-    phantoms.write_files(
-        phantoms.make_series(body, stack(42), identity=packed),
+        write_files(datasets, folder / "plain" / f"{number}")
+    write_files(
+        make_series(body, stack(42), identity=packed),
         folder / "packed",
         transfer_syntax=RLELossless,
     )
@@ -73,8 +79,8 @@ def make_compressed(folder: Path) -> list[str]:
     stack = SliceStack.oriented(count=40, step=6.0, **SIZE)
     for number, (accession, syntax) in enumerate(SYNTAXES.items()):
         who = Identity(patient_id=f"3000{number}", accession=accession)
-        series = phantoms.make_series(Phantom(), stack, identity=who)
-        phantoms.write_files(series, folder / accession, transfer_syntax=syntax)
+        series = make_series(Phantom(), stack, identity=who)
+        write_files(series, folder / accession, transfer_syntax=syntax)
     return list(SYNTAXES)
 
 
@@ -82,8 +88,8 @@ def make_long_series(folder: Path, slices: int, size: int = 16) -> list[Header]:
     """One series of many small instances under accession LONG; its headers."""
     stack = SliceStack.oriented(count=slices, step=1.0, rows=size, columns=size, pixel_spacing=9.0)
     identity = Identity(accession="LONG")
-    datasets = phantoms.make_series(Phantom(), stack, identity=identity)
-    paths = phantoms.write_files(datasets, folder)
+    datasets = make_series(Phantom(), stack, identity=identity)
+    paths = write_files(datasets, folder)
     return [header_of(dcmread(path), key=KEY) for path in paths]
 
 

@@ -8,10 +8,11 @@ import warnings
 import pytest
 from pydicom import dcmread
 
-from ctcohort.archives import Query, dimse
+from ctcohort.archives import dimse
 from ctcohort.archives.dicomweb import DicomwebArchive
 from ctcohort.archives.dimse import DimseArchive
-from ctcohort.faults import Fault
+from ctcohort.archives.protocol import Query
+from ctcohort.base.faults import Fault
 
 from .hospital import KEY, archive_settings, make_long_series
 from .link import Break, linked

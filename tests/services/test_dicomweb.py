@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ctcohort.archives import Query
 from ctcohort.archives.dicomweb import DicomwebArchive
+from ctcohort.archives.protocol import Query
 
 from .dicomweb_server import Fault, Server, read_folder, serving_stored
 from .hospital import KEY, Run, archive_settings, make_long_series

@@ -12,8 +12,8 @@ import pytest
 import index_series
 from ctcohort.archives import dicomweb
 from ctcohort.archives.dicomweb import DicomwebArchive
-from ctcohort.faults import Fault
-from ctcohort.hours import DAYS
+from ctcohort.base.faults import Fault
+from ctcohort.config.hours import DAYS
 
 from .dicomweb_server import Fault as Misbehaving
 from .dicomweb_server import read_folder, serving_stored

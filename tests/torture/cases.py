@@ -24,8 +24,17 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from ctcohort import phantoms
-from ctcohort.phantoms import Identity, Phantom, Rigid, SliceStack
+from ctcohort.phantoms.anatomy import METAL_HU, Phantom, Rigid
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import (
+    Identity,
+    compress,
+    make_dose_report,
+    make_localizer,
+    make_reformat,
+    make_series,
+)
+from tests.objects import make_enhanced, make_secondary_capture
 
 PHANTOM = Phantom(scale=0.75)
 """A small chest: it fits 269 mm with all of its markers."""
@@ -92,7 +101,7 @@ def stack(count: int = 45, step: float = 4.0, **options: Any) -> SliceStack:
 
 def chest(plane: SliceStack | None = None, **options: Any) -> list[Dataset]:
     """A series without noise, so that HU can be compared."""
-    return phantoms.make_series(
+    return make_series(
         options.pop("phantom", PHANTOM), plane or stack(), **{"noise": 0.0, **options}
     )
 
@@ -186,7 +195,7 @@ def replace_elements(dataset: Dataset, **elements: Any) -> Dataset:
 
 
 def _scout(**options: Any) -> Dataset:
-    return phantoms.make_localizer(PHANTOM, **{"noise": 0.0, "series_number": 1, **options})
+    return make_localizer(PHANTOM, **{"noise": 0.0, "series_number": 1, **options})
 
 
 def _in_series(series: list[Dataset], *more: Dataset) -> list[Dataset]:
@@ -246,7 +255,7 @@ def _sign_mismatch() -> list[Dataset]:
     series = []
     for dataset in chest(pixel_representation=1, bits_stored=16, intercept=0.0):
         unsigned = replace_elements(dataset, PixelRepresentation=0)
-        phantoms.compress(unsigned, JPEG2000Lossless)
+        compress(unsigned, JPEG2000Lossless)
         unsigned.PixelRepresentation = 1
         series.append(unsigned)
     return series
@@ -265,7 +274,7 @@ def _lookup_table(**extra: object) -> list[Dataset]:
 
 
 def _frames(**options: Any) -> list[Dataset]:
-    return [phantoms.make_enhanced(PHANTOM, options.pop("plane", stack()), noise=0.0, **options)]
+    return [make_enhanced(PHANTOM, options.pop("plane", stack()), noise=0.0, **options)]
 
 
 def _bare_frame(index: int | None) -> list[Dataset]:
@@ -789,9 +798,7 @@ _add(
     "not_hounsfield",
 )
 _add("modality_lut_beside_slope_and_intercept", _lookup_table, "not_hounsfield")
-_add(
-    "metal_beside_tissue", lambda: chest(metal=phantoms.METAL_HU), volume={"clip_hu": (-1000, 1000)}
-)
+_add("metal_beside_tissue", lambda: chest(metal=METAL_HU), volume={"clip_hu": (-1000, 1000)})
 
 # Stored values and padding (rule 11)
 _add(
@@ -1080,7 +1087,7 @@ _add(
     "a_derived_series_is_larger",
     lambda: [
         *chest(),
-        *phantoms.make_reformat(PHANTOM, SliceStack.coronal(**SIZE, count=64, step=4.0), noise=0.0),
+        *make_reformat(PHANTOM, SliceStack.coronal(**SIZE, count=64, step=4.0), noise=0.0),
     ],
     others={602: "derived"},
 )
@@ -1090,8 +1097,8 @@ _add(
     lambda: [
         *chest(),
         _scout(series_number=1),
-        phantoms.make_dose_report(),
-        phantoms.make_secondary_capture(),
+        make_dose_report(),
+        make_secondary_capture(),
     ],
     others={1: "localizer", 501: "not_ct", 999: "secondary"},
 )
@@ -1157,7 +1164,7 @@ _add(
     lambda: [*chest()[:30], *(replace_elements(d, PatientID="PHANTOM02") for d in chest()[30:])],
     "patient_mismatch",
 )
-_add("only_reports", lambda: [phantoms.make_dose_report()], "no_ct_series")
+_add("only_reports", lambda: [make_dose_report()], "no_ct_series")
 
 
 def _garble(path: Path) -> None:

@@ -16,15 +16,22 @@ import numpy.typing as npt
 import yaml
 from pydicom.dataset import Dataset
 
-from ctcohort import phantoms
-from ctcohort.archives import FoundSeries, Query
 from ctcohort.archives.folder import FolderArchive
-from ctcohort.downloads import fetch_series
-from ctcohort.indexing import rows_of
-from ctcohort.phantoms import Marker, Phantom
-from ctcohort.selection import Candidate, choose
-from ctcohort.settings import SeriesRules, VolumeRules, canonical, canonical_volume, parse
-from ctcohort.volumes import Volume, make_volume
+from ctcohort.archives.protocol import FoundSeries, Query
+from ctcohort.config.settings import (
+    SeriesSettings,
+    VolumeSettings,
+    canonical,
+    canonical_volume,
+    parse,
+)
+from ctcohort.phantoms.anatomy import Marker, Phantom, Rigid
+from ctcohort.phantoms.writer import write_files
+from ctcohort.series.choice import Candidate, choose
+from ctcohort.series.download import fetch_series
+from ctcohort.series.index import rows_of
+from ctcohort.volume.build import Volume, make_volume
+from tests.objects import find_marker
 
 from .cases import Case
 
@@ -44,15 +51,15 @@ CLIP_HU = (-1000, 3000)
 """Keeps the markers' own HU, by which one is told from the other."""
 
 
-def series_rules(**changes: Any) -> SeriesRules:
+def series_rules(**changes: Any) -> SeriesSettings:
     """The config's `series` with changes."""
-    return parse(canonical({**DEFAULTS["series"], **changes}), SeriesRules)
+    return parse(canonical({**DEFAULTS["series"], **changes}), SeriesSettings)
 
 
-def volume_rules(**changes: Any) -> VolumeRules:
+def volume_rules(**changes: Any) -> VolumeSettings:
     """The config's `volume`, measured at `SPACING_MM` and `CLIP_HU`, with changes."""
     settings = {**DEFAULTS["volume"], "spacing_mm": SPACING_MM, "clip_hu": CLIP_HU, **changes}
-    return parse(canonical_volume(settings), VolumeRules)
+    return parse(canonical_volume(settings), VolumeSettings)
 
 
 @dataclass
@@ -79,7 +86,7 @@ def write_case(case: Case, folder: Path) -> None:
         for dataset, path in zip(datasets, paths, strict=True):
             dataset.save_as(path, enforce_file_format=True)
     else:
-        paths = phantoms.write_files(datasets, archive, names=names, transfer_syntax=case.syntax)
+        paths = write_files(datasets, archive, names=names, transfer_syntax=case.syntax)
     if case.damage:
         case.damage(paths)
 
@@ -92,7 +99,7 @@ def archive_of(folder: Path) -> FolderArchive:
 
 
 def judged(
-    folder: Path, series: SeriesRules, volume: VolumeRules, accession: str = "A0000001"
+    folder: Path, series: SeriesSettings, volume: VolumeSettings, accession: str = "A0000001"
 ) -> Judged:
     """Choose among the series that ``folder/archive`` has for an accession."""
     archive = archive_of(folder)
@@ -104,7 +111,7 @@ def judged(
 
 
 def ledger_rows(
-    folder: Path, series: SeriesRules, volume: VolumeRules, accession: str = "A0000001"
+    folder: Path, series: SeriesSettings, volume: VolumeSettings, accession: str = "A0000001"
 ) -> list[dict[str, object]]:
     """The rows that ``series.csv`` would have for an accession."""
     query, archive = Query((accession,)), archive_of(folder)
@@ -114,7 +121,7 @@ def ledger_rows(
 
 
 def volume_of(
-    choice: Judged, folder: Path, volume: VolumeRules, threads: int = 1
+    choice: Judged, folder: Path, volume: VolumeSettings, threads: int = 1
 ) -> tuple[Volume, dict[str, Any]]:
     """Download the chosen series and make its volume."""
     assert choice.winner is not None and choice.winner.headers is not None
@@ -127,11 +134,11 @@ def scan(
     datasets: Sequence[Dataset],
     folder: Path,
     *,
-    series: SeriesRules | None = None,
-    volume: VolumeRules | None = None,
+    series: SeriesSettings | None = None,
+    volume: VolumeSettings | None = None,
 ) -> tuple[Volume, dict[str, Any]]:
     """Files of a usable series to its volume and record."""
-    phantoms.write_files(datasets, folder / "archive")
+    write_files(datasets, folder / "archive")
     rules = volume or volume_rules()
     choice = judged(folder, series or series_rules(), rules)
     assert choice.winner is not None, choice.reasons()
@@ -152,7 +159,7 @@ def covered(volume: Volume, phantom: Phantom) -> list[Marker]:
 
 def marker_error(volume: Volume, marker: Marker, *, search: str = "near") -> Array:
     """Where the volume shows a marker minus where it is: (x, y, z) in mm, patient LPS."""
-    found = phantoms.find_marker(
+    found = find_marker(
         volume.ct,
         volume.origin,
         volume.spacing,
@@ -173,4 +180,4 @@ def hu_at(volume: Volume, point: Sequence[float] | Array) -> float:
 
 def displaced(phantom: Phantom, millimetres: Array) -> Phantom:
     """The phantom, moved along with a frame of reference."""
-    return replace(phantom).moved(phantoms.Rigid(np.eye(3), millimetres))
+    return replace(phantom).moved(Rigid(np.eye(3), millimetres))

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ctcohort import phantoms
-from ctcohort.phantoms import SliceStack
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import write_files
 
 from .cases import CHANGING_STEP, PHANTOM, SIZE, at, chest, without
 from .flow import covered, judged, marker_error, series_rules, volume_of, volume_rules
@@ -54,7 +54,7 @@ class Row:
 
 def measure(plane: SliceStack, folder: Path) -> Row:
     """Scan the phantom and apply every policy."""
-    phantoms.write_files(chest(plane), folder / "archive")
+    write_files(chest(plane), folder / "archive")
     errors, verdicts = {}, {}
     z_error = 0.0
     for policy, settings in POLICIES.items():

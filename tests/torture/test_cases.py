@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctcohort.archives import Arrived, nobody
 from ctcohort.archives.folder import FolderArchive
-from ctcohort.faults import Fault
-from ctcohort.headers import Header
-from ctcohort.selection import Candidate
-from ctcohort.vocabulary import ACCESSION_REASONS, FLAGS, JOB_REASONS, SELECTED, SERIES_REASONS
+from ctcohort.archives.protocol import Arrived, nobody
+from ctcohort.base.faults import Fault
+from ctcohort.base.reasons import ACCESSION_REASONS, FLAGS, JOB_REASONS, SELECTED, SERIES_REASONS
+from ctcohort.dicom.headers import Header
+from ctcohort.series.choice import Candidate
 
 from .cases import CASES, INTERIOR, Case
 from .flow import (

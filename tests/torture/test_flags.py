@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from ctcohort import phantoms
-from ctcohort.manifest import choice_flags
-from ctcohort.phantoms import Phantom, Rigid, SliceStack
-from ctcohort.vocabulary import FLAGS, SELECTED
+from ctcohort.base.reasons import FLAGS, SELECTED
+from ctcohort.dataset.manifest import choice_flags
+from ctcohort.phantoms.anatomy import METAL_HU, Phantom, Rigid
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import make_reformat, write_files
 
 from .cases import PHANTOM, SIZE, chest, stack, without
 from .flow import ledger_rows, scan, series_rules, volume_rules
@@ -82,7 +83,7 @@ GOOD: dict[str, Callable[[], list[Dataset]]] = {
     "on the left side": lambda: chest(
         stack(position="HFDL"), phantom=replace(PHANTOM, table="left"), noise=8.0
     ),
-    "metal": lambda: chest(metal=phantoms.METAL_HU, noise=8.0),
+    "metal": lambda: chest(metal=METAL_HU, noise=8.0),
     "padded outside the circle": lambda: chest(
         pixel_representation=1, bits_stored=16, intercept=0.0, padding=-2000, noise=8.0
     ),
@@ -118,11 +119,11 @@ CHOICES: dict[str, tuple[list[str], Callable[[], list[Dataset]]]] = {
         ["derived_is_larger"],
         lambda: [
             *chest(),
-            *phantoms.make_reformat(PHANTOM, SliceStack.coronal(**SIZE, count=64, step=4.0)),
+            *make_reformat(PHANTOM, SliceStack.coronal(**SIZE, count=64, step=4.0)),
         ],
     ),
     "a kernel pair": ([], lambda: [*chest(), *chest(series_number=3, kernel="B70f")]),
-    "a smaller derived series": ([], lambda: [*chest(), *phantoms.make_reformat(PHANTOM)]),
+    "a smaller derived series": ([], lambda: [*chest(), *make_reformat(PHANTOM)]),
     "a shorter series that was not chosen": (
         [],
         lambda: [*chest(), *chest(stack(32, 2.0), series_number=3)],
@@ -133,7 +134,7 @@ CHOICES: dict[str, tuple[list[str], Callable[[], list[Dataset]]]] = {
 @pytest.mark.parametrize("name", CHOICES)
 def test_flags_of_the_choice(name: str, tmp_path: Path) -> None:
     flags, make = CHOICES[name]
-    phantoms.write_files(make(), tmp_path / "archive")
+    write_files(make(), tmp_path / "archive")
     rows = [
         {key: "" if value is None else str(value) for key, value in row.items()}
         for row in ledger_rows(tmp_path, series_rules(), volume_rules())

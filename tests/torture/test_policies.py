@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort.vocabulary import SELECTED
+from ctcohort.base.reasons import SELECTED
 
 from .flow import DEFAULTS, PLACE_MM
 from .policies import Row, measure_all, table

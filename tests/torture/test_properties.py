@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from ctcohort import npz, phantoms
-from ctcohort.geometry import assess
-from ctcohort.headers import header_of
-from ctcohort.phantoms import Rigid, SliceStack
-from ctcohort.selection import Candidate, choose
-from ctcohort.volumes import Volume
+from ctcohort.dicom.headers import header_of
+from ctcohort.phantoms.anatomy import Phantom, Rigid
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import write_files
+from ctcohort.series.choice import Candidate, choose
+from ctcohort.series.geometry import assess
+from ctcohort.volume import npz
+from ctcohort.volume.build import Volume
 
 from .cases import PHANTOM, SIZE, chest, stack
 from .flow import (
@@ -48,7 +50,7 @@ def _volume(
     """Volume, record and the bytes of the npz of a series whose files have these names."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        phantoms.write_files(datasets, folder / "archive", names=names)
+        write_files(datasets, folder / "archive", names=names)
         rules = volume_rules()
         choice = judged(folder, series_rules(), rules)
         assert choice.winner is not None, choice.reasons()
@@ -57,7 +59,7 @@ def _volume(
         return volume, record, (folder / "volume.npz").read_bytes()
 
 
-def _assert_in_place(volume: Volume, body: phantoms.Phantom) -> None:
+def _assert_in_place(volume: Volume, body: Phantom) -> None:
     markers = covered(volume, body)
     assert len(markers) >= 4
     for marker in markers:

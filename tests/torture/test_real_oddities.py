@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 
-from ctcohort.archives import FoundSeries
 from ctcohort.archives.folder import FolderArchive
-from ctcohort.selection import Candidate, choose
-from ctcohort.vocabulary import SELECTED
+from ctcohort.archives.protocol import FoundSeries
+from ctcohort.base.reasons import SELECTED
+from ctcohort.series.choice import Candidate, choose
 
 from .flow import Judged, series_rules, volume_of, volume_rules
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from ctcohort import phantoms
-from ctcohort.headers import Header, header_of
-from ctcohort.phantoms import Phantom, SliceStack
+from ctcohort.dicom.headers import Header, header_of
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import make_series
 
 from .opened import KEY, REPOSITORY, Opened
 
@@ -36,7 +37,7 @@ def small_stack() -> SliceStack:
 @pytest.fixture(scope="session")
 def small_series(small_stack: SliceStack) -> list[Dataset]:
     """Six slices of 32 x 32 pixels. Copy before changing."""
-    return phantoms.make_series(Phantom(), small_stack)
+    return make_series(Phantom(), small_stack)
 
 
 @pytest.fixture(scope="session")

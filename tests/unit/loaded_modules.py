@@ -53,8 +53,8 @@ def main() -> None:
             for name in imported(module):
                 if name not in NOT_NEEDED:
                     importlib.import_module(name)
-    if "ctcohort.hounsfield" in sys.modules:
-        from ctcohort.hounsfield import CODECS, check_decoder
+    if "ctcohort.dicom.pixels" in sys.modules:
+        from ctcohort.dicom.pixels import CODECS, check_decoder
 
         for syntax in CODECS:
             check_decoder(syntax)

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctcohort.archives import Changed, manners
+from ctcohort.archives import manners
 from ctcohort.archives.manners import Manners
 from ctcohort.archives.multipart import PartReader, boundary_of
+from ctcohort.archives.protocol import Changed
 from ctcohort.archives.retrying import Patience, Transient
-from ctcohort.faults import Fault, InputError
-from ctcohort.hours import Hours
-from ctcohort.settings import connections_of
+from ctcohort.base.faults import Fault, InputError
+from ctcohort.config.hours import Hours
+from ctcohort.config.settings import connections_of
 
 BOUNDARY = b"a-boundary"
 FREE = {

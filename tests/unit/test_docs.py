@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort import manifest, vocabulary
+from ctcohort.base import reasons
+from ctcohort.dataset import manifest
 
 SECTIONS = {
-    "Of a series": vocabulary.SERIES_REASONS,
-    "Of an accession": vocabulary.ACCESSION_REASONS,
-    "Of a failed job": vocabulary.JOB_REASONS,
-    "Flags": vocabulary.FLAGS,
-    "Of a release": vocabulary.RELEASE_REASONS,
+    "Of a series": reasons.SERIES_REASONS,
+    "Of an accession": reasons.ACCESSION_REASONS,
+    "Of a failed job": reasons.JOB_REASONS,
+    "Flags": reasons.FLAGS,
+    "Of a release": reasons.RELEASE_REASONS,
 }
 
 

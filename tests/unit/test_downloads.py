@@ -14,15 +14,17 @@ import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from ctcohort import phantoms
-from ctcohort.archives import Arrived, Query
 from ctcohort.archives.folder import FolderArchive
-from ctcohort.downloads import fetch_series
-from ctcohort.faults import Fault
-from ctcohort.headers import Header
-from ctcohort.instances import check_whole, is_uid
-from ctcohort.phantoms import Phantom, SliceStack
-from ctcohort.received import read_received
+from ctcohort.archives.protocol import Arrived, Query
+from ctcohort.base.faults import Fault
+from ctcohort.dicom.headers import Header
+from ctcohort.dicom.integrity import check_whole, is_uid
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import make_dose_report, make_series, write_files
+from ctcohort.series.download import fetch_series
+from ctcohort.series.received import read_received
+from tests.objects import make_enhanced
 
 from .opened import KEY, Opened
 
@@ -53,7 +55,7 @@ class Scene:
 
     def __init__(self, folder: Path, series: list[Dataset], open_folder: Opened) -> None:
         self.tree, self.folder = folder / "tree", folder
-        phantoms.write_files(series, self.tree)
+        write_files(series, self.tree)
         self.archive = Recording(open_folder(self.tree, folder / "index"))
         (found,) = self.archive.archive.find(Query(("A0000001",)))
         self.headers = sorted(
@@ -257,10 +259,10 @@ def file_of(folder: Path, syntax: str, *, frames: int = 1, bits: int = 12, size:
     stack = SliceStack.axial(count=frames, rows=size, columns=size)
     options = {"bits_stored": bits}
     if frames > 1:
-        ds = phantoms.make_enhanced(Phantom(), stack, **options)
+        ds = make_enhanced(Phantom(), stack, **options)
     else:
-        (ds,) = phantoms.make_series(Phantom(), stack, **options)  # type: ignore[arg-type]
-    (path,) = phantoms.write_files([ds], folder, names=["file"], transfer_syntax=syntax)
+        (ds,) = make_series(Phantom(), stack, **options)  # type: ignore[arg-type]
+    (path,) = write_files([ds], folder, names=["file"], transfer_syntax=syntax)
     return path
 
 
@@ -310,29 +312,29 @@ def test_a_file_cut_off_anywhere_is_caught(tmp_path: Path, syntax: str, frames: 
 
 @pytest.mark.parametrize("syntax", NATIVE[:3], ids=lambda u: uid.UID(u).keyword)
 def test_elements_behind_the_pixels_may_be_there(tmp_path: Path, syntax: str) -> None:
-    (ds,) = phantoms.make_series(Phantom(), SliceStack.axial(count=1, rows=8, columns=8))
+    (ds,) = make_series(Phantom(), SliceStack.axial(count=1, rows=8, columns=8))
     ds.DataSetTrailingPadding = bytes(64)
-    (path,) = phantoms.write_files([ds], tmp_path, transfer_syntax=syntax)
+    (path,) = write_files([ds], tmp_path, transfer_syntax=syntax)
     assert is_whole(path)
 
 
 def test_an_object_without_pixels_is_whole(tmp_path: Path) -> None:
-    (path,) = phantoms.write_files([phantoms.make_dose_report()], tmp_path)
+    (path,) = write_files([make_dose_report()], tmp_path)
     assert is_whole(path)
 
 
 def test_a_ct_image_without_pixels_is_not(tmp_path: Path) -> None:
-    (ds,) = phantoms.make_series(Phantom(), SliceStack.axial(count=1, rows=8, columns=8))
+    (ds,) = make_series(Phantom(), SliceStack.axial(count=1, rows=8, columns=8))
     del ds.PixelData
-    (path,) = phantoms.write_files([ds], tmp_path)
+    (path,) = write_files([ds], tmp_path)
     assert not is_whole(path)
 
 
 def test_more_frames_than_pixels_is_caught(tmp_path: Path) -> None:
     stack = SliceStack.axial(count=3, rows=8, columns=8)
-    ds = phantoms.make_enhanced(Phantom(), stack)
+    ds = make_enhanced(Phantom(), stack)
     ds.NumberOfFrames = 4
-    (path,) = phantoms.write_files([ds], tmp_path)
+    (path,) = write_files([ds], tmp_path)
     assert not is_whole(path)
 
 

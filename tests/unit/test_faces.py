@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ctcohort.faces import face_possible
+from ctcohort.volume.faces import face_possible
 
 MM = np.array([4.0, 2.0, 2.0])
 Y, X = np.mgrid[-120:120:2.0, -200:200:2.0]

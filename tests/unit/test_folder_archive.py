@@ -13,12 +13,13 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.fileset import FileSet
 
-from ctcohort import phantoms
-from ctcohort.archives import Query, folder, open_archive
+from ctcohort.archives import folder
 from ctcohort.archives.folder import FolderArchive
-from ctcohort.faults import Fault, InputError
-from ctcohort.headers import Header, patient_mark
-from ctcohort.phantoms import Identity
+from ctcohort.archives.protocol import Query, open_archive
+from ctcohort.base.faults import Fault, InputError
+from ctcohort.dicom.headers import Header, patient_mark
+from ctcohort.phantoms.writer import Identity, write_files
+from tests.objects import make_secondary_capture
 
 from .opened import KEY, Opened
 
@@ -29,7 +30,7 @@ Series = list[Dataset]
 def root(tmp_path: Path, small_series: Series) -> Path:
     """A tree with one series of six instances, in files without a meaning or an extension."""
     path = tmp_path / "tree"
-    phantoms.write_files(small_series, path / "2024" / "03")
+    write_files(small_series, path / "2024" / "03")
     return path
 
 
@@ -215,7 +216,7 @@ def test_only_a_changed_file_is_read_again(
     names = sorted(path.name for path in (root / "2024" / "03").iterdir())
     changed = copy.deepcopy(small_series[0])
     changed.AccessionNumber = "MOVED"
-    (path,) = phantoms.write_files([changed], root / "2024" / "03")
+    (path,) = write_files([changed], root / "2024" / "03")
     assert path.name in names
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
     reads.clear()
@@ -231,11 +232,11 @@ def test_a_deleted_file_and_a_deleted_folder_are_forgotten(
     root: Path, store: Path, small_series: Series, open_folder: Opened, reads: list[str]
 ) -> None:
     open_folder(root, store)
-    (gone,) = phantoms.write_files(small_series[:1], root / "2024" / "03")
+    (gone,) = write_files(small_series[:1], root / "2024" / "03")
     gone.unlink()
     assert uids(open_folder(root, store)) == of(small_series[1:])
     reads.clear()
-    phantoms.write_files(small_series[:1], root / "2025")
+    write_files(small_series[:1], root / "2025")
     shutil.rmtree(root / "2024")
     archive = open_folder(root, store)
     assert uids(archive) == of(small_series[:1])
@@ -266,8 +267,8 @@ def test_the_index_holds_no_name_and_no_mrn(
     tmp_path: Path, store: Path, open_folder: Opened
 ) -> None:
     who = Identity(patient_id="MRN7777X", patient_name="Secret^Name", birth_date="19510203")
-    series = phantoms.make_secondary_capture(identity=who)
-    phantoms.write_files([series], tmp_path / "tree")
+    series = make_secondary_capture(identity=who)
+    write_files([series], tmp_path / "tree")
     archive = open_folder(tmp_path / "tree", store)
     assert len(uids(archive)) == 1
     every = " ".join(map(repr, dump(archive)))
@@ -285,8 +286,8 @@ def test_the_index_holds_no_name_and_no_mrn(
 def test_identical_files_are_copies(
     root: Path, store: Path, small_series: Series, open_folder: Opened
 ) -> None:
-    phantoms.write_files(small_series[:2], root / "copy")
-    phantoms.write_files(small_series[:1], root / "third")
+    write_files(small_series[:2], root / "copy")
+    write_files(small_series[:1], root / "third")
     archive = open_folder(root, store)
     by_uid = {h.sop_instance_uid: (h.copies, h.conflicting) for h in headers(archive)}
     expected = [(3, False), (2, False), *[(1, False)] * 4]
@@ -307,7 +308,7 @@ def test_another_content_under_one_uid_conflicts(
     else:
         del other.RescaleSlope
     assert other.PixelData != small_series[0].PixelData or what != "a pixel"
-    phantoms.write_files([other], root / name)
+    write_files([other], root / name)
     by_uid = {h.sop_instance_uid: h for h in headers(open_folder(root, store))}
     assert [by_uid[ds.SOPInstanceUID].conflicting for ds in small_series] == [True, *[False] * 5]
 

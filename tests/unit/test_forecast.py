@@ -2,7 +2,7 @@
 
 import pytest
 
-from ctcohort.forecast import forecast, measured_rate
+from ctcohort.series.forecast import forecast, measured_rate
 
 ARCHIVE = {
     "kind": "dicomweb",

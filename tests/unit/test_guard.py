@@ -19,13 +19,16 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ctcohort import guard, npz, phantoms
-from ctcohort.faults import InputError
-from ctcohort.files import write_table
-from ctcohort.guard import check_volume, search
-from ctcohort.identities import BIRTH_DATE, MRN, NAME, Hit, Identities
-from ctcohort.nifti import export
-from ctcohort.phantoms import Phantom, SliceStack
+from ctcohort.base.faults import InputError
+from ctcohort.base.files import write_table
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import Identity, make_series, write_files
+from ctcohort.release import guard
+from ctcohort.release.guard import check_volume, search
+from ctcohort.release.identities import BIRTH_DATE, MRN, NAME, Hit, Identities
+from ctcohort.volume import npz
+from ctcohort.volume.nifti import export
 
 PLANTED = {MRN: "MRN7712831", NAME: "Quasimodo", BIRTH_DATE: "1951-07-23"}
 
@@ -406,10 +409,10 @@ def test_patients_are_known_by_tables_and_headers(here: Path) -> None:
         ("accession", "mrn", "patient_mrn"),
         [{"accession": "A77002", "mrn": "77002", "patient_mrn": "77003"}],
     )
-    who = phantoms.Identity("MRN88004", "Esmeralda^Grace", "19601231", accession="A77005")
+    who = Identity("MRN88004", "Esmeralda^Grace", "19601231", accession="A77005")
     stack = SliceStack.axial(count=1, step=5.0, rows=16, columns=16, pixel_spacing=20.0)
-    series = phantoms.make_series(Phantom(), stack, identity=who)
-    phantoms.write_files(series, here / "raw" / "A77001", names=["1.dcm"])
+    series = make_series(Phantom(), stack, identity=who)
+    write_files(series, here / "raw" / "A77001", names=["1.dcm"])
     (here / "raw" / ".partial").mkdir()
 
     def known(*, accessions: bool) -> set[str]:

@@ -19,9 +19,11 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
 
-from ctcohort import phantoms
-from ctcohort.headers import KEYWORDS, Frame, Header, header_of, pack, patient_mark, unpack
-from ctcohort.phantoms import Identity, Phantom, SliceStack
+from ctcohort.dicom.headers import KEYWORDS, Frame, Header, header_of, pack, patient_mark, unpack
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import Identity, make_series, write_files
+from tests.objects import make_enhanced
 
 from .opened import KEY
 
@@ -29,7 +31,7 @@ SYNTAX = "1.2.840.10008.1.2.1"
 
 
 def from_file(ds: Dataset, folder: Path) -> Header:
-    (path,) = phantoms.write_files([ds], folder)
+    (path,) = write_files([ds], folder)
     read = dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
     return header_of(read, key=KEY, transfer_syntax=str(read.file_meta.TransferSyntaxUID))
 
@@ -60,7 +62,7 @@ def from_query(ds: Dataset) -> Header:
 def one(**extra: Any) -> Dataset:
     stack = SliceStack.axial(count=1, rows=8, columns=8)
     who = Identity(patient_id="0042", accession="A1")
-    (ds,) = phantoms.make_series(Phantom(), stack, identity=who, noise=0, extra=extra)
+    (ds,) = make_series(Phantom(), stack, identity=who, noise=0, extra=extra)
     return ds
 
 
@@ -212,7 +214,7 @@ def test_garbage_counts_as_missing(
     ds = one()
     ds[tag] = RawDataElement(Tag(tag), vr, len(garbage), garbage, 0, False, True)
     assert getattr(header_of(ds, key=KEY), fact) is None
-    (path,) = phantoms.write_files([one()], tmp_path)
+    (path,) = write_files([one()], tmp_path)
     content = path.read_bytes()
     at = content.index((tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little"))
     length = int.from_bytes(content[at + 6 : at + 8], "little")
@@ -242,11 +244,11 @@ def test_an_empty_dataset_has_no_facts() -> None:
 @pytest.mark.parametrize("legacy", [False, True])
 def test_functional_groups_give_a_frame_each(tmp_path: Path, legacy: bool) -> None:
     stack = SliceStack.axial(count=4, step=5.0, rows=8, columns=8)
-    ds = phantoms.make_enhanced(
+    ds = make_enhanced(
         Phantom(), stack, frame_order=[2, 0, 3, 1], legacy=legacy, slope=[1, 2, 1, 1], noise=0
     )
     header = everywhere(ds, tmp_path)
-    singles = phantoms.make_series(Phantom(), stack, slope=[1, 2, 1, 1], noise=0)
+    singles = make_series(Phantom(), stack, slope=[1, 2, 1, 1], noise=0)
     expected = [header_of(singles[k], key=KEY).frames[0] for k in (2, 0, 3, 1)]
     for frame, single in zip(header.frames, expected, strict=True):
         assert (frame.position, frame.orientation) == (single.position, single.orientation)
@@ -257,7 +259,7 @@ def test_functional_groups_give_a_frame_each(tmp_path: Path, legacy: bool) -> No
 
 def test_a_frames_own_group_goes_before_the_shared_one() -> None:
     stack = SliceStack.axial(count=2, rows=8, columns=8)
-    ds = phantoms.make_enhanced(Phantom(), stack, noise=0)
+    ds = make_enhanced(Phantom(), stack, noise=0)
     assert "PixelMeasuresSequence" in ds.SharedFunctionalGroupsSequence[0]
     own = Dataset()
     own.PixelSpacing = ["0.5", "0.5"]
@@ -272,8 +274,8 @@ def test_a_frames_own_group_goes_before_the_shared_one() -> None:
 def test_neither_name_nor_birth_date_nor_mrn_is_kept() -> None:
     stack = SliceStack.axial(count=2, rows=8, columns=8)
     who = Identity(patient_id="MRN7777", patient_name="Secret^Name", birth_date="19510203")
-    series = phantoms.make_series(Phantom(), stack, identity=who, noise=0)
-    series.append(phantoms.make_enhanced(Phantom(), stack, identity=who, noise=0))
+    series = make_series(Phantom(), stack, identity=who, noise=0)
+    series.append(make_enhanced(Phantom(), stack, identity=who, noise=0))
     kept = pack([header_of(ds, key=KEY) for ds in series])
     facts = {k: v for k, v in kept["facts"].items() if not k.endswith("_uid") and k != "frames"}
     text = json.dumps(facts).upper()
@@ -335,7 +337,7 @@ def test_packed_headers_come_back_through_json(several: list[Header]) -> None:
 
 def test_what_all_instances_share_is_written_once() -> None:
     stack = SliceStack.axial(count=50, rows=8, columns=8)
-    series = phantoms.make_series(Phantom(), stack, noise=0, description="Written once only")
+    series = make_series(Phantom(), stack, noise=0, description="Written once only")
     text = json.dumps(pack([header_of(ds, key=KEY) for ds in series]))
     assert text.count("Written once only") == 1
     assert text.count("ORIGINAL") == 1

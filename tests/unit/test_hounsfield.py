@@ -13,10 +13,12 @@ from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 
-from ctcohort import hounsfield, phantoms
-from ctcohort.faults import Fault
-from ctcohort.hounsfield import Padding, check_decoder, is_padding, padding_of, stored_values
-from ctcohort.phantoms import Phantom, SliceStack
+from ctcohort.base.faults import Fault
+from ctcohort.dicom import pixels
+from ctcohort.dicom.pixels import Padding, check_decoder, is_padding, padding_of, stored_values
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import make_series, write_files
 
 # Padding
 
@@ -58,7 +60,7 @@ def test_padding_is_read_with_the_signedness_of_the_pixels(
 def test_padding_of_a_file_is_the_value_its_pixels_have(
     tmp_path: Path, written: int, syntax: str
 ) -> None:
-    (ds,) = phantoms.make_series(
+    (ds,) = make_series(
         Phantom(),
         SliceStack.axial(count=1, rows=16, columns=16),
         bits_stored=16,
@@ -67,7 +69,7 @@ def test_padding_of_a_file_is_the_value_its_pixels_have(
     )
     ds["PixelPaddingValue"].VR = "US" if written > 0 else "SS"
     ds["PixelPaddingValue"].value = written
-    (path,) = phantoms.write_files([ds], tmp_path, transfer_syntax=syntax)
+    (path,) = write_files([ds], tmp_path, transfer_syntax=syntax)
     read = dcmread(path)
     values = stored_values(read)[0]
     mask, unapplied = is_padding(values, padding_of(read), slope=1, intercept=0)
@@ -118,14 +120,14 @@ def test_without_padding_there_is_no_mask() -> None:
 
 def test_padding_that_does_not_fit_the_stored_bits_is_told_from_an_overlay(tmp_path: Path) -> None:
     """Of 12 stored bits in 16: an overlay's bits are dropped, a padding of 63536 is kept whole."""
-    (ds,) = phantoms.make_series(Phantom(), SliceStack.axial(count=1, rows=16, columns=16))
+    (ds,) = make_series(Phantom(), SliceStack.axial(count=1, rows=16, columns=16))
     ds.PixelPaddingValue = 63536
     words = np.frombuffer(ds.PixelData, "<u2").reshape(16, 16).copy()
     truth = words.copy()
     words[4:8] |= 0x8000
     words[0] = truth[0] = 63536
     ds.PixelData = words.tobytes()
-    (path,) = phantoms.write_files([ds], tmp_path)
+    (path,) = write_files([ds], tmp_path)
     values = stored_values(dcmread(path))[0]
     assert np.array_equal(values, truth)
     mask, _ = is_padding(values, padding_of(ds), slope=1, intercept=-1024)
@@ -143,7 +145,7 @@ def test_a_padding_of_two_values_is_a_fault() -> None:
 
 
 def image(bits: int, signed: int) -> Dataset:
-    (ds,) = phantoms.make_series(
+    (ds,) = make_series(
         Phantom(),
         SliceStack.axial(count=1, rows=64, columns=48, pixel_spacing=7.0),
         bits_stored=bits,
@@ -164,7 +166,7 @@ def with_frame(ds: Dataset, syntax: str, frame: bytes) -> Dataset:
     return dcmread(stream)
 
 
-def pixels(ds: Dataset) -> np.ndarray:
+def stored(ds: Dataset) -> np.ndarray:
     dtype = "<i2" if ds.PixelRepresentation else "<u2"
     return np.frombuffer(ds.PixelData, dtype).reshape(ds.Rows, ds.Columns)
 
@@ -183,10 +185,10 @@ def test_every_lossless_syntax_that_pydicom_writes_gives_the_same_values(
     tmp_path: Path, syntax: str, bits: int, signed: int
 ) -> None:
     ds = image(bits, signed)
-    (path,) = phantoms.write_files([ds], tmp_path, transfer_syntax=syntax)
+    (path,) = write_files([ds], tmp_path, transfer_syntax=syntax)
     values = stored_values(dcmread(path))
     assert values.dtype.kind == "ui"[signed]
-    assert np.array_equal(values, pixels(ds)[None])
+    assert np.array_equal(values, stored(ds)[None])
 
 
 @pytest.mark.parametrize("bits", [12, 16])
@@ -195,8 +197,8 @@ def test_lossless_jpegs_give_the_same_values(syntax: str, bits: int) -> None:
     ds = image(bits, 0)
     codec = imagecodecs.jpegls_encode if syntax == uid.JPEGLSLossless else imagecodecs.ljpeg_encode
     options = {} if syntax == uid.JPEGLSLossless else {"bitspersample": bits}
-    packed = with_frame(ds, syntax, bytes(codec(np.ascontiguousarray(pixels(ds)), **options)))
-    assert np.array_equal(stored_values(packed), pixels(ds)[None])
+    packed = with_frame(ds, syntax, bytes(codec(np.ascontiguousarray(stored(ds)), **options)))
+    assert np.array_equal(stored_values(packed), stored(ds)[None])
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 15, 16])
@@ -214,8 +216,8 @@ def test_what_phantoms_compress_comes_back(
     tmp_path: Path, syntax: str, bits: int, signed: int
 ) -> None:
     ds = image(bits, signed)
-    (path,) = phantoms.write_files([ds], tmp_path, transfer_syntax=syntax)
-    assert np.array_equal(stored_values(dcmread(path))[0], pixels(ds))
+    (path,) = write_files([ds], tmp_path, transfer_syntax=syntax)
+    assert np.array_equal(stored_values(dcmread(path))[0], stored(ds))
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.9, 0.999])
@@ -226,7 +228,7 @@ def test_a_compressed_frame_that_is_cut_off_is_a_fault(
     tmp_path: Path, syntax: str, kept: float
 ) -> None:
     ds = image(12, 0)
-    (path,) = phantoms.write_files([ds], tmp_path, transfer_syntax=syntax)
+    (path,) = write_files([ds], tmp_path, transfer_syntax=syntax)
     (frame,) = generate_frames(dcmread(path).PixelData, number_of_frames=1)
     with pytest.raises(Fault) as caught:
         stored_values(with_frame(ds, syntax, frame[: int(kept * (len(frame) - 2))]))
@@ -235,22 +237,22 @@ def test_a_compressed_frame_that_is_cut_off_is_a_fault(
 
 def test_near_lossless_jpeg_ls_stays_within_its_bound() -> None:
     ds = image(12, 0)
-    frame = imagecodecs.jpegls_encode(np.ascontiguousarray(pixels(ds)), level=3)
+    frame = imagecodecs.jpegls_encode(np.ascontiguousarray(stored(ds)), level=3)
     values = stored_values(with_frame(ds, uid.JPEGLSNearLossless, bytes(frame)))[0]
-    error = np.abs(values.astype(int) - pixels(ds)).max()
+    error = np.abs(values.astype(int) - stored(ds)).max()
     assert 0 < error <= 3
 
 
 def test_lossy_jpeg_2000_stays_near() -> None:
     ds = image(12, 0)
-    frame = imagecodecs.jpeg2k_encode(pixels(ds), level=70, codecformat="J2K", bitspersample=12)
+    frame = imagecodecs.jpeg2k_encode(stored(ds), level=70, codecformat="J2K", bitspersample=12)
     values = stored_values(with_frame(ds, uid.JPEG2000, bytes(frame)))[0]
-    error = np.abs(values.astype(int) - pixels(ds))
+    error = np.abs(values.astype(int) - stored(ds))
     assert 0 < error.max() < 60
 
 
 def test_baseline_jpeg_stays_near() -> None:
-    (ds,) = phantoms.make_series(
+    (ds,) = make_series(
         Phantom(),
         SliceStack.axial(count=1, rows=64, columns=48, pixel_spacing=7.0),
         bits_stored=8,
@@ -266,8 +268,8 @@ def test_baseline_jpeg_stays_near() -> None:
 def test_every_syntax_with_a_codec_is_decoded_in_these_tests() -> None:
     tested = {uid.RLELossless, uid.JPEG2000Lossless, uid.JPEG2000, uid.JPEGBaseline8Bit}
     tested |= {uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless}
-    assert set(hounsfield.CODECS) == tested
-    for syntax in hounsfield.CODECS:
+    assert set(pixels.CODECS) == tested
+    for syntax in pixels.CODECS:
         check_decoder(syntax)
 
 
@@ -278,7 +280,7 @@ def test_a_missing_codec_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     class Missing:
         available = False
 
-    monkeypatch.setattr(hounsfield.imagecodecs, "JPEGLS", Missing)
+    monkeypatch.setattr(pixels.imagecodecs, "JPEGLS", Missing)
     check_decoder(uid.JPEG2000Lossless)
     with pytest.raises(Fault, match=r"needs the codec jpegls, which the installed") as caught:
         check_decoder(uid.JPEGLSLossless)
@@ -294,7 +296,7 @@ def test_a_syntax_without_any_decoder_is_named() -> None:
 
 def test_damaged_pixels_are_a_fault(tmp_path: Path) -> None:
     ds = image(12, 0)
-    (path,) = phantoms.write_files([ds], tmp_path, transfer_syntax=uid.JPEG2000Lossless)
+    (path,) = write_files([ds], tmp_path, transfer_syntax=uid.JPEG2000Lossless)
     damaged = with_frame(dcmread(path), uid.JPEG2000Lossless, b"\xff\x4f\xff\x51" + bytes(200))
     with pytest.raises(Fault) as caught:
         stored_values(damaged)

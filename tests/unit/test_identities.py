@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctcohort.identities import (
+from ctcohort.release.identities import (
     ACCESSION,
     BIRTH_DATE,
     DATE,

@@ -12,20 +12,23 @@ from typing import Any
 
 import pytest
 
-from ctcohort import answers, ledger, phantoms
-from ctcohort.answers import Answer
-from ctcohort.archives import Changed, FoundSeries, Query
-from ctcohort.faults import Fault
-from ctcohort.headers import Header, header_of, patient_mark
-from ctcohort.indexing import patients_of, query_of, rows_of
-from ctcohort.phantoms import Identity, Phantom, SliceStack
-from ctcohort.settings import SeriesRules, VolumeRules
-from ctcohort.vocabulary import ACCESSION_REASONS, SERIES_REASONS
+from ctcohort.archives.protocol import Changed, FoundSeries, Query
+from ctcohort.base.faults import Fault
+from ctcohort.base.reasons import ACCESSION_REASONS, SERIES_REASONS
+from ctcohort.config.settings import SeriesSettings, VolumeSettings
+from ctcohort.dicom.headers import Header, header_of, patient_mark
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import Identity, make_dose_report, make_series, write_files
+from ctcohort.series import cache, series_table
+from ctcohort.series.cache import Answer
+from ctcohort.series.index import patients_of, query_of, rows_of
+from tests.objects import make_secondary_capture
 
 from .opened import KEY, Opened
 
-SERIES = SeriesRules(kinds=("ORIGINAL",), min_slices=3, tie_break=("series_number",))
-VOLUME = VolumeRules(irregular_spacing="mode", gantry_tilt="correct")
+SERIES = SeriesSettings(kinds=("ORIGINAL",), min_slices=3, tie_break=("series_number",))
+VOLUME = VolumeSettings(irregular_spacing="mode", gantry_tilt="correct")
 WHO = Identity(accession="A1", patient_id="0042")
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -33,9 +36,7 @@ pytestmark = pytest.mark.usefixtures("here")
 
 def series(count: int, number: int = 2, *, who: Identity = WHO, **options: Any) -> list[Header]:
     stack = SliceStack.axial(count=count, step=5.0, rows=8, columns=8, pixel_spacing=30.0)
-    made = phantoms.make_series(
-        Phantom(), stack, identity=who, series_number=number, noise=0, **options
-    )
+    made = make_series(Phantom(), stack, identity=who, series_number=number, noise=0, **options)
     return [header_of(ds, key=KEY) for ds in made]
 
 
@@ -86,7 +87,7 @@ def index(
     *,
     patients: set[str] | None = None,
     query: Query | None = None,
-    rules: SeriesRules = SERIES,
+    rules: SeriesSettings = SERIES,
     accession: str = "A1",
 ) -> list[dict[str, object]]:
     rows = list(
@@ -100,7 +101,7 @@ def index(
         )
     )
     for row in rows:
-        assert set(row) <= set(ledger.COLUMNS) | {"gap_mm"}
+        assert set(row) <= set(series_table.COLUMNS) | {"gap_mm"}
         assert row["reason"] in SERIES_REASONS | ACCESSION_REASONS
         assert row["accession"] == accession
     assert sum(bool(row["selected"]) for row in rows) <= 1
@@ -128,8 +129,8 @@ def test_an_accession_that_the_archive_does_not_have_is_not_found() -> None:
 
 
 def test_a_study_without_ct_images_has_no_ct_series() -> None:
-    report = [header_of(phantoms.make_dose_report(identity=WHO), key=KEY)]
-    capture = [header_of(phantoms.make_secondary_capture(identity=WHO), key=KEY)]
+    report = [header_of(make_dose_report(identity=WHO), key=KEY)]
+    capture = [header_of(make_secondary_capture(identity=WHO), key=KEY)]
     rows = index(Remote(report, capture, hides=(501, 999)))
     assert reasons(rows) == {None: "no_ct_series", 501: "not_ct", 999: "secondary"}
 
@@ -170,7 +171,7 @@ def test_prefixes_are_put_before_the_accession() -> None:
     assert query_of(event, ["", "A", "RH"]) == Query(("1", "A1", "RH1"))
     rows = index(Remote(series(5)), query=query_of(event, ["", "A"]), accession="1")
     assert rows[0]["reason"] == "selected"
-    answers.path_of("1").unlink()
+    cache.path_of("1").unlink()
     query = query_of(event, ["", "B"])
     assert only(index(Remote(series(5)), query=query, accession="1")) == "not_found"
 
@@ -262,7 +263,7 @@ def test_series_that_are_too_small_for_the_rules_are_not_asked() -> None:
 def test_the_order_of_the_archives_answer_does_not_matter() -> None:
     several = [series(5, 2), series(7, 3), series(7, 4), series(4, 5)]
     expected = index(Remote(*several))
-    answers.path_of("A1").unlink()
+    cache.path_of("A1").unlink()
     assert index(Remote(*several[::-1])) == expected
 
 
@@ -288,7 +289,7 @@ def test_an_answer_to_another_question_does_not_count() -> None:
 def test_an_answer_of_a_release_that_knew_other_facts_is_asked_again() -> None:
     archive = Remote(series(5, 2))
     index(archive)
-    path = answers.path_of("A1")
+    path = cache.path_of("A1")
     content = json.loads(gzip.decompress(path.read_bytes()))
     del next(iter(content["headers"].values()))["facts"]["modality"]
     path.write_bytes(gzip.compress(json.dumps(content).encode()))
@@ -316,46 +317,44 @@ def test_an_archive_whose_answers_are_free_is_always_asked() -> None:
 def test_a_damaged_answer_counts_as_none() -> None:
     archive = Remote(series(5))
     index(archive)
-    path = answers.path_of("A1")
+    path = cache.path_of("A1")
     path.write_bytes(path.read_bytes()[:-20])
-    assert answers.load("A1") is None
+    assert cache.load("A1") is None
     assert index(archive)[0]["reason"] == "selected"
-    assert answers.load("A1") is not None
+    assert cache.load("A1") is not None
 
 
 def test_answers_come_back_and_equal_ones_are_not_written_again() -> None:
     headers = series(3)
     found = FoundSeries(headers[0].series_uid, headers[0].study_uid, "p", "CT", 3, None)
     answer = Answer([found], {found.series_uid: headers})
-    answers.save("A/1", answer)
-    before = answers.path_of("A/1").stat()
-    answers.save("A/1", answer)
-    assert answers.path_of("A/1").stat().st_mtime_ns == before.st_mtime_ns
-    assert answers.path_of("A/1").name == "A%2F1.json.gz"
-    assert answers.load("A/1") == answer
-    assert answers.headers_of("A/1", found.series_uid) == headers
+    cache.save("A/1", answer)
+    before = cache.path_of("A/1").stat()
+    cache.save("A/1", answer)
+    assert cache.path_of("A/1").stat().st_mtime_ns == before.st_mtime_ns
+    assert cache.path_of("A/1").name == "A%2F1.json.gz"
+    assert cache.load("A/1") == answer
+    assert cache.headers_of("A/1", found.series_uid) == headers
     with pytest.raises(Fault, match=r"does not know series 1\.2\.3; run `snakemake"):
-        answers.headers_of("A/1", "1.2.3")
+        cache.headers_of("A/1", "1.2.3")
     with pytest.raises(Fault, match="does not know series"):
-        answers.headers_of("A2", found.series_uid)
+        cache.headers_of("A2", found.series_uid)
 
 
 @pytest.mark.usefixtures("umask")
 def test_the_patient_key_is_made_once_and_private() -> None:
-    key = answers.patient_key()
-    assert answers.patient_key() == key
+    key = cache.patient_key()
+    assert cache.patient_key() == key
     assert len(key) == 32
-    assert (answers.STORE / "patient.key").stat().st_mode & 0o077 == 0
+    assert (cache.STORE / "patient.key").stat().st_mode & 0o077 == 0
     assert patient_mark("42", key)
 
 
 def test_a_folder_archive_gives_the_same_rows(here: Path, open_folder: Opened) -> None:
     stack = SliceStack.axial(count=5, step=5.0, rows=8, columns=8, pixel_spacing=30.0)
     for number, options in ((2, {}), (3, {"kernel": "B70f"})):
-        made = phantoms.make_series(
-            Phantom(), stack, identity=WHO, series_number=number, noise=0, **options
-        )
-        phantoms.write_files(made, here / "tree" / str(number))
+        made = make_series(Phantom(), stack, identity=WHO, series_number=number, noise=0, **options)
+        write_files(made, here / "tree" / str(number))
     rows = index(open_folder(here / "tree", here / "folder index"))
     assert reasons(rows) == {2: "selected", 3: "tie_lost"}
     assert rows[0]["transfer_syntax"] == "1.2.840.10008.1.2.1"

@@ -11,13 +11,15 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless
 
-from ctcohort import phantoms
-from ctcohort.archives import Query
 from ctcohort.archives.folder import FolderArchive
-from ctcohort.downloads import fetch_series
-from ctcohort.memory import THREAD_MB, peak_mb
-from ctcohort.phantoms import Phantom, SliceStack
-from ctcohort.settings import volume_parameters
+from ctcohort.archives.protocol import Query
+from ctcohort.config.settings import volume_parameters
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import make_series, write_files
+from ctcohort.series.download import fetch_series
+from ctcohort.volume.memory import THREAD_MB, peak_mb
+from tests.objects import make_enhanced
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "preprocess_volume.py"
 LIMIT_MB = 320
@@ -41,7 +43,7 @@ def measured(
     folder: Path, datasets: Sequence[Dataset], *, syntax: str | None = None, threads: int = 1
 ) -> tuple[float, int]:
     """Peak in MB of preprocessing a phantom scan, and what was asked for."""
-    phantoms.write_files(datasets, folder / "archive", transfer_syntax=syntax)
+    write_files(datasets, folder / "archive", transfer_syntax=syntax)
     archive = FolderArchive(folder / "archive", link=True, store=folder / "index", key=b"key")
     archive.prepare(threads=1)
     (series,) = archive.find(Query(("A0000001",)))
@@ -67,12 +69,12 @@ def measured(
 def series(*, tilt: float = 0, **size: float) -> list[Dataset]:
     """A phantom scan in single slices."""
     make = SliceStack.oriented if not tilt else functools.partial(SliceStack.tilted, tilt)
-    return phantoms.make_series(Phantom(), make(**size))
+    return make_series(Phantom(), make(**size))
 
 
 def multi_frame(**size: float) -> list[Dataset]:
     """A phantom scan in one file."""
-    return [phantoms.make_enhanced(Phantom(), SliceStack.oriented(**size))]
+    return [make_enhanced(Phantom(), SliceStack.oriented(**size))]
 
 
 def square(size: int) -> dict[str, int]:

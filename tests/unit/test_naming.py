@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctcohort.naming import (
+from ctcohort.base.naming import (
     NAME_PATTERN,
     accession_of,
     is_valid_accession,

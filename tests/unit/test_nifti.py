@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ctcohort import npz
-from ctcohort.faults import InputError
-from ctcohort.nifti import export
-from ctcohort.phantoms import Rigid
+from ctcohort.base.faults import InputError
+from ctcohort.phantoms.anatomy import Rigid
+from ctcohort.volume import npz
+from ctcohort.volume.nifti import export
 
 UPRIGHT = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
 SPACING = np.array([2.5, 0.7, 0.6])

@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ctcohort import ALGORITHM_VERSION, npz, phantoms, resampling
-from ctcohort.archives import Query
+from ctcohort import ALGORITHM_VERSION
 from ctcohort.archives.folder import FolderArchive
-from ctcohort.downloads import fetch_series
-from ctcohort.phantoms import Phantom, SliceStack
-from ctcohort.settings import VolumeRules
-from ctcohort.volumes import make_volume
+from ctcohort.archives.protocol import Query
+from ctcohort.config.settings import VolumeSettings
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import make_series, write_files
+from ctcohort.series.download import fetch_series
+from ctcohort.volume import npz, resampling
+from ctcohort.volume.build import make_volume
 
 from .opened import KEY, REPOSITORY
 
@@ -121,10 +124,10 @@ def test_an_empty_array_can_be_written(tmp_path: Path) -> None:
 # Golden output
 
 
-CASES: dict[str, tuple[SliceStack, VolumeRules]] = {
+CASES: dict[str, tuple[SliceStack, VolumeSettings]] = {
     case: (
         stack,
-        VolumeRules(
+        VolumeSettings(
             irregular_spacing=irregular,
             gantry_tilt="correct",
             max_gap_mm=50.0,
@@ -163,8 +166,8 @@ CASES: dict[str, tuple[SliceStack, VolumeRules]] = {
 def made(case: str, folder: Path, threads: int) -> dict[str, str]:
     """SHA-256 of the voxels and of each member of the file."""
     stack, rules = CASES[case]
-    series = phantoms.make_series(Phantom(), stack, padding=0)
-    phantoms.write_files(series, folder / "archive")
+    series = make_series(Phantom(), stack, padding=0)
+    write_files(series, folder / "archive")
     archive = FolderArchive(folder / "archive", link=False, store=folder / "index", key=KEY)
     archive.prepare(threads=1)
     (found,) = archive.find(Query(("A0000001",)))

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from benchmarks.page.fabricate import fabricate
 
-from ctcohort import page, vocabulary
-from ctcohort.faults import InputError
-from ctcohort.files import read_table, write_table
+from ctcohort.base import reasons
+from ctcohort.base.faults import InputError
+from ctcohort.base.files import read_table, write_table
+from ctcohort.page import html
 from ctcohort.page.flow import STEPS, VOLUME, flow, meaning, reached, table_rows
 from ctcohort.page.oddness import MEASURES, SAID, Spread, oddness, spread
 
@@ -62,7 +63,7 @@ class Made:
 
 
 def made(directory: Path) -> Made:
-    page.write_page(directory, directory / "reviews.csv", directory / "report.html")
+    html.write_page(directory, directory / "reviews.csv", directory / "report.html")
     return Made(directory / "report.html")
 
 
@@ -273,11 +274,11 @@ def test_every_word_of_the_vocabulary_stops_an_accession_at_exactly_one_step() -
     words = [word for step in STEPS for word in step.reasons]
     assert sorted(words) == sorted(
         {
-            *vocabulary.SERIES_REASONS,
-            *vocabulary.ACCESSION_REASONS,
-            *vocabulary.JOB_REASONS,
+            *reasons.SERIES_REASONS,
+            *reasons.ACCESSION_REASONS,
+            *reasons.JOB_REASONS,
         }
-        - {vocabulary.SELECTED}
+        - {reasons.SELECTED}
     )
 
 
@@ -314,7 +315,7 @@ def test_the_flow_of_nothing_is_nothing() -> None:
 
 def test_what_is_pending_says_so() -> None:
     assert meaning("pending", "") == "not made yet"
-    assert meaning("excluded", "not_found") == vocabulary.ACCESSION_REASONS["not_found"]
+    assert meaning("excluded", "not_found") == reasons.ACCESSION_REASONS["not_found"]
 
 
 # Outliers first
@@ -342,7 +343,7 @@ def test_a_flag_that_warns_adds_more_than_one_that_tells() -> None:
         oddness({}, nothing, [flag]) for flag in ("hu_implausible", "tilt_corrected")
     )
     assert warning > telling > 0
-    assert set(vocabulary.FLAGS) >= SAID
+    assert set(reasons.FLAGS) >= SAID
 
 
 def test_the_size_of_a_file_makes_no_volume_odd() -> None:
@@ -476,9 +477,9 @@ def test_a_table_that_holds_more_than_the_page_is_said_to(cohort: Path, content:
 
 def test_reviews_of_other_accessions_are_warned_of(cohort: Path) -> None:
     reviews, target = cohort / "reviews.csv", cohort / "report.html"
-    assert not page.write_page(cohort, reviews, target)[0].startswith("warning")
+    assert not html.write_page(cohort, reviews, target)[0].startswith("warning")
     reviews.write_text("accession,verdict\nNOBODY,good\n")
-    assert page.write_page(cohort, reviews, target)[0] == (
+    assert html.write_page(cohort, reviews, target)[0] == (
         f"warning: {reviews}: 1 row names no accession of the cohort (NOBODY); not used"
     )
 
@@ -503,7 +504,7 @@ def test_thumbnails_are_embedded_up_to_the_budget_the_oddest_unreviewed_first(
     accession = everything.data["accessions"][oddest]
     (cohort / "reviews.csv").write_text(f"accession,verdict\n{accession},good\n")
     budget = everything.path.stat().st_size - 500_000
-    monkeypatch.setattr(page, "PAGE_BYTES", budget)
+    monkeypatch.setattr(html, "PAGE_BYTES", budget)
     smaller = made(cohort)
     assert budget - 10_000 < smaller.path.stat().st_size <= budget
     inside = {int(place) for place in smaller.part("thumbnails")}
@@ -521,7 +522,7 @@ def test_the_full_pictures_are_embedded_only_where_all_of_them_fit(
     for name in names:
         (cohort / "qc" / f"{name}.png").write_bytes(b"\x89PNG" + name.encode() * 100)
     assert len(made(cohort).part("pictures")) == 3
-    monkeypatch.setattr(page, "PICTURES_BYTES", 2000)
+    monkeypatch.setattr(html, "PICTURES_BYTES", 2000)
     small = made(cohort)
     assert small.part("pictures") == {}
     assert len(small.data["pictures"]) == 3

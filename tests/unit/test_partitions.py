@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort import ledger, manifest, partitions
-from ctcohort.faults import InputError
-from ctcohort.files import read_table, write_json, write_lines, write_table
-from ctcohort.naming import name_of
-from ctcohort.reports import select
-from ctcohort.settings import SelectRules
-from ctcohort.splits import assign
+from ctcohort.base.faults import InputError
+from ctcohort.base.files import read_table, write_json, write_lines, write_table
+from ctcohort.base.naming import name_of
+from ctcohort.cohort.selection import select
+from ctcohort.cohort.splits import assign
+from ctcohort.config.settings import SelectSettings
+from ctcohort.dataset import manifest, merging
+from ctcohort.series import series_table
 
 COLUMNS = {"accession": "A", "mrn": "M", "protocol": "P", "study_uid": None}
-RULES = SelectRules(protocols=("chest",))
+RULES = SelectSettings(protocols=("chest",))
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 PARTS = 3
 COUNT = 40
@@ -41,7 +42,7 @@ def make(directory: Path, reports: Path, part: tuple[int, int] | None) -> Path:
     os.chdir(directory)
     try:
         if part:
-            partitions.keep(part, found.whole)
+            merging.keep(part, found.whole)
         names = [event.accession for event in found.wanted]
         cohort = [
             {"accession": e.accession, "patient_mrn": e.patient_mrn, "split": ""}
@@ -61,12 +62,12 @@ def make(directory: Path, reports: Path, part: tuple[int, int] | None) -> Path:
                 volume = Path("processed") / f"{name_of(name)}.npz"
                 write_json(volume.with_suffix(".json"), {"parameters_digest": "d"})
                 volume.write_text(name)
-                for folder, ending in partitions.PICTURES.items():
+                for folder, ending in merging.PICTURES.items():
                     write_lines(Path(folder) / f"{name_of(name)}{ending}", ["a picture"])
         protocols = [{"protocol": "chest", "rows": len(found.whole), "selected": True}]
         write_table(Path("protocols.csv"), ("protocol", "rows", "selected"), protocols)
         write_table(Path("manifest.csv"), manifest.COLUMNS, rows)
-        write_table(ledger.PATH, ledger.COLUMNS, series)
+        write_table(series_table.PATH, series_table.COLUMNS, series)
     finally:
         os.chdir(home)
     return directory
@@ -82,11 +83,11 @@ def test_the_merge_equals_a_run_that_was_never_divided(parts: list[Path], tmp_pa
     whole = make(tmp_path / "whole", tmp_path / "reports.csv", None)
     merged = tmp_path / "merged"
     for _ in range(2):  # and may be done again
-        partitions.merge(parts[::-1], merged)
+        merging.merge(parts[::-1], merged)
         names = ("accessions.txt", "cohort.csv", "series.csv", "splits.csv", "manifest.csv")
         for name in (*names, "protocols.csv"):
             assert (merged / name).read_bytes() == (whole / name).read_bytes(), name
-        for folder in ("processed", *partitions.PICTURES):
+        for folder in ("processed", *merging.PICTURES):
             made = sorted(path for path in (whole / folder).iterdir() if path.is_file())
             linked = (path for path in (merged / folder).iterdir() if path.is_file())
             assert sorted(path.name for path in linked) == [path.name for path in made]
@@ -98,7 +99,7 @@ def test_a_part_whose_pictures_were_not_made_is_merged_too(
     parts: list[Path], tmp_path: Path
 ) -> None:
     shutil.rmtree(parts[1] / "qc")
-    partitions.merge(parts, tmp_path / "merged")
+    merging.merge(parts, tmp_path / "merged")
     there = {path.name for part in parts[::2] for path in (part / "qc").glob("*.png")}
     assert {path.name for path in (tmp_path / "merged" / "qc").glob("*.png")} == there
 
@@ -114,7 +115,7 @@ def test_an_accession_keeps_its_part_when_rows_are_added(tmp_path: Path) -> None
 def test_a_part_without_accessions_is_a_part(tmp_path: Path) -> None:
     reports = table(tmp_path / "reports.csv", 3)
     parts = [make(tmp_path / f"part-{k}", reports, (k, 8)) for k in range(1, 9)]
-    partitions.merge(parts, tmp_path / "merged")
+    merging.merge(parts, tmp_path / "merged")
     assert len(list(read_table(tmp_path / "merged" / "manifest.csv"))) == 3
 
 
@@ -141,7 +142,7 @@ def other_table(parts: list[Path]) -> None:
 
 
 def no_partition(parts: list[Path]) -> None:
-    (parts[0] / partitions.PATH).unlink()
+    (parts[0] / merging.PATH).unlink()
 
 
 def unfinished(parts: list[Path]) -> None:
@@ -175,7 +176,7 @@ def other_config(parts: list[Path]) -> None:
 
 
 def other_key(parts: list[Path]) -> None:
-    (parts[1] / partitions.KEY_FINGERPRINT).write_text("other\n")
+    (parts[1] / merging.KEY_FINGERPRINT).write_text("other\n")
 
 
 def changed(part: Path, name: str, column: str, value: str, row: int) -> None:
@@ -222,5 +223,5 @@ def test_what_is_not_whole_is_refused_and_nothing_is_written(
 ) -> None:
     damage(parts)
     with pytest.raises(InputError, match=message):
-        partitions.merge(parts, tmp_path / "merged")
+        merging.merge(parts, tmp_path / "merged")
     assert not (tmp_path / "merged" / "manifest.csv").exists()

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctcohort import npz
-from ctcohort.phantoms import Phantom
-from ctcohort.pictures import SCROLL_FRAMES, draw, draw_scroll, draw_thumbnail
+from ctcohort.page.pictures import SCROLL_FRAMES, draw, draw_scroll, draw_thumbnail
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.volume import npz
 
 RECORD: dict[str, Any] = {
     "source": {

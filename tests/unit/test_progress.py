@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ctcohort.manifest import Dataset
-from ctcohort.progress import progress
+from ctcohort.dataset.manifest import Dataset
+from ctcohort.dataset.progress import progress
 
 NOW = 1_000_000_000.0
 

@@ -16,16 +16,20 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from ctcohort import manifest, npz, phantoms, release
-from ctcohort.datacard import CITATION
-from ctcohort.faults import InputError
-from ctcohort.files import sha256, write_json, write_table
-from ctcohort.identities import ACCESSION, BIRTH_DATE, MRN, NAME, Identities
-from ctcohort.naming import name_of
-from ctcohort.phantoms import Phantom, SliceStack
-from ctcohort.reviews import Review
-from ctcohort.settings import ReleaseRules
-from ctcohort.vocabulary import RELEASE_REASONS
+from ctcohort.base.faults import InputError
+from ctcohort.base.files import sha256, write_json, write_table
+from ctcohort.base.naming import name_of
+from ctcohort.base.reasons import RELEASE_REASONS
+from ctcohort.cohort.reviews import Review
+from ctcohort.config.settings import ReleaseSettings
+from ctcohort.dataset import manifest
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import make_series, write_files
+from ctcohort.release import release
+from ctcohort.release.datacard import CITATION
+from ctcohort.release.identities import ACCESSION, BIRTH_DATE, MRN, NAME, Identities
+from ctcohort.volume import npz
 
 KEY = b"k" * 64
 
@@ -78,8 +82,10 @@ def write_manifest(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 
 @pytest.fixture
-def rules(here: Path, umask: None) -> ReleaseRules:  # noqa: ARG001
-    return ReleaseRules(key_table=str(here / "safe" / "names.csv"), min_age=18, licence="CC BY 4.0")
+def rules(here: Path, umask: None) -> ReleaseSettings:  # noqa: ARG001
+    return ReleaseSettings(
+        key_table=str(here / "safe" / "names.csv"), min_age=18, licence="CC BY 4.0"
+    )
 
 
 def known(common: set[str]) -> Identities:
@@ -92,7 +98,7 @@ def known(common: set[str]) -> Identities:
 
 
 def make(
-    rules: ReleaseRules,
+    rules: ReleaseSettings,
     reviews: Mapping[str, Review] | None = None,
     key: bytes = KEY,
     threads: int = 2,
@@ -121,7 +127,7 @@ def content(folder: Path = Path("release")) -> dict[str, tuple[bytes, int]]:
     return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(folder.iterdir())}
 
 
-def test_a_release_holds_volumes_a_table_a_card_and_checksums(rules: ReleaseRules) -> None:
+def test_a_release_holds_volumes_a_table_a_card_and_checksums(rules: ReleaseSettings) -> None:
     rows = write_manifest(
         [
             include("A0001"),
@@ -176,7 +182,7 @@ def test_a_release_holds_volumes_a_table_a_card_and_checksums(rules: ReleaseRule
 @pytest.mark.parametrize(
     ("age", "told"), [(18, "018Y"), (89, "089Y"), (89.99, "089Y"), (90, "090Y"), (91, "090Y")]
 )
-def test_an_age_is_in_whole_years_and_capped(rules: ReleaseRules, age: float, told: str) -> None:
+def test_an_age_is_in_whole_years_and_capped(rules: ReleaseSettings, age: float, told: str) -> None:
     write_manifest([include("A1", age_years=age)])
     make(rules)
     assert [row["PatientAge"] for row in metadata().values()] == [told]
@@ -197,7 +203,7 @@ REASONS: dict[str, tuple[dict[str, Any], dict[str, Review]]] = {
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_who_is_left_out(rules: ReleaseRules, reason: str) -> None:
+def test_who_is_left_out(rules: ReleaseSettings, reason: str) -> None:
     more, reviews = REASONS[reason]
     rules = replace(rules, reviewed_only=reason == "not_reviewed")
     write_manifest([include("A1", **more), include("A2")])
@@ -216,7 +222,7 @@ def test_every_reason_is_tested() -> None:
     assert set(REASONS) == set(RELEASE_REASONS)
 
 
-def test_what_the_config_admits(rules: ReleaseRules) -> None:
+def test_what_the_config_admits(rules: ReleaseSettings) -> None:
     write_manifest(
         [
             include("A1", age_years=3),
@@ -235,13 +241,13 @@ def test_what_the_config_admits(rules: ReleaseRules) -> None:
     ("value", "reason"), [("YES", "burned_in_annotation"), ("NO", ""), (None, "")]
 )
 def test_an_older_record_is_made_up_for_from_the_files(
-    rules: ReleaseRules, value: str | None, reason: str
+    rules: ReleaseSettings, value: str | None, reason: str
 ) -> None:
     old = {key: RECORD[key] for key in ("algorithm_version", "parameters")}
     stack = SliceStack.axial(count=3, step=5.0, rows=16, columns=16, pixel_spacing=20.0)
     for accession in ("A1", "A2"):
-        series = phantoms.make_series(Phantom(), stack)
-        phantoms.write_files(series, Path("raw") / accession, names=["1", "2", "3"])
+        series = make_series(Phantom(), stack)
+        write_files(series, Path("raw") / accession, names=["1", "2", "3"])
         for path in Path("raw", accession).iterdir():
             path.rename(path.with_suffix(".dcm"))
     if value is not None:
@@ -255,7 +261,7 @@ def test_an_older_record_is_made_up_for_from_the_files(
     assert set(metadata()[names()["A2"]]["face_possible"]) == set("true")  # noise has no lungs
 
 
-def test_a_second_run_changes_nothing(rules: ReleaseRules) -> None:
+def test_a_second_run_changes_nothing(rules: ReleaseSettings) -> None:
     write_manifest([include("A1"), include("B1", split="val")])
     make(rules)
     before, table = content(), Path("safe/names.csv").stat().st_mtime_ns
@@ -264,7 +270,7 @@ def test_a_second_run_changes_nothing(rules: ReleaseRules) -> None:
     assert Path("safe/names.csv").stat().st_mtime_ns == table
 
 
-def test_added_scans_rename_none_and_copy_nothing_again(rules: ReleaseRules) -> None:
+def test_added_scans_rename_none_and_copy_nothing_again(rules: ReleaseSettings) -> None:
     rows = [include(f"A{number}") for number in range(5)]
     write_manifest(rows)
     make(rules)
@@ -277,7 +283,7 @@ def test_added_scans_rename_none_and_copy_nothing_again(rules: ReleaseRules) -> 
     assert len(metadata()) == 10
 
 
-def test_a_withdrawn_scan_is_gone_and_its_number_is_not_given_again(rules: ReleaseRules) -> None:
+def test_a_withdrawn_scan_is_gone_and_its_number_is_not_given_again(rules: ReleaseSettings) -> None:
     rows = [include("A1"), include("A2"), include("A3")]
     write_manifest(rows)
     make(rules)
@@ -293,7 +299,7 @@ def test_a_withdrawn_scan_is_gone_and_its_number_is_not_given_again(rules: Relea
     assert set(metadata()) == {"trn00001", "trn00002", "trn00003"}  # back under its own name
 
 
-def test_a_volume_that_was_made_again_is_released_again(rules: ReleaseRules) -> None:
+def test_a_volume_that_was_made_again_is_released_again(rules: ReleaseSettings) -> None:
     write_manifest([include("A1"), include("A2")])
     make(rules)
     unlike = np.zeros((2, 3, 4), np.int16)
@@ -313,7 +319,7 @@ def test_a_volume_that_was_made_again_is_released_again(rules: ReleaseRules) -> 
         assert arrays["ct"].shape == (2, 3, 4)
 
 
-def test_a_released_file_that_was_damaged_is_replaced(rules: ReleaseRules) -> None:
+def test_a_released_file_that_was_damaged_is_replaced(rules: ReleaseSettings) -> None:
     write_manifest([include("A1")])
     make(rules)
     released = Path("release/trn00001.npz")
@@ -339,7 +345,7 @@ def test_a_released_file_that_was_damaged_is_replaced(rules: ReleaseRules) -> No
     ],
 )
 def test_the_guard_stops_a_release_and_nothing_is_left(
-    rules: ReleaseRules, column: str, value: str, kind: str
+    rules: ReleaseSettings, column: str, value: str, kind: str
 ) -> None:
     write_manifest([include("A1")])
     make(rules)
@@ -357,7 +363,9 @@ def test_the_guard_stops_a_release_and_nothing_is_left(
     assert not Path("release").exists()
 
 
-def test_a_scanner_s_name_is_no_patient_s_where_many_patients_have_it(rules: ReleaseRules) -> None:
+def test_a_scanner_s_name_is_no_patient_s_where_many_patients_have_it(
+    rules: ReleaseSettings,
+) -> None:
     """One of the patients is called Philips."""
     for column, enough in {"manufacturer": 2, "nodule": 5}.items():
         rows = [include(f"B{number}", **{column: "Philips"}) for number in range(enough)]
@@ -368,7 +376,7 @@ def test_a_scanner_s_name_is_no_patient_s_where_many_patients_have_it(rules: Rel
         make(rules)
 
 
-def test_volumes_of_a_wide_range_are_searched(rules: ReleaseRules) -> None:
+def test_volumes_of_a_wide_range_are_searched(rules: ReleaseSettings) -> None:
     """Metal of 20000 HU is no text; an MRN in the voxels is."""
 
     def wide(numbers: bytes) -> dict[str, Any]:
@@ -385,7 +393,7 @@ def test_volumes_of_a_wide_range_are_searched(rules: ReleaseRules) -> None:
     make(rules)
 
 
-def test_free_text_and_clashing_labels_are_refused(rules: ReleaseRules) -> None:
+def test_free_text_and_clashing_labels_are_refused(rules: ReleaseSettings) -> None:
     write_manifest([include("A1", nodule="Findings: " + "the lungs are clear. " * 5)])
     with pytest.raises(InputError, match=r"columns.carry: nodule has values of more than 80"):
         make(rules)
@@ -394,7 +402,7 @@ def test_free_text_and_clashing_labels_are_refused(rules: ReleaseRules) -> None:
         make(rules)
 
 
-def test_what_is_missing_is_said(rules: ReleaseRules) -> None:
+def test_what_is_missing_is_said(rules: ReleaseSettings) -> None:
     with pytest.raises(InputError, match=r"manifest.csv is not there; run snakemake first"):
         make(rules)
     write_manifest([include("A1", age_years=5)])
@@ -412,7 +420,7 @@ def test_what_is_missing_is_said(rules: ReleaseRules) -> None:
         make(rules)
 
 
-def test_a_lost_or_replaced_key_table_renames_nothing(rules: ReleaseRules) -> None:
+def test_a_lost_or_replaced_key_table_renames_nothing(rules: ReleaseSettings) -> None:
     write_manifest([include("A1"), include("A2")])
     make(rules)
     before, table = content(), Path("safe/names.csv")
@@ -434,7 +442,7 @@ def test_a_lost_or_replaced_key_table_renames_nothing(rules: ReleaseRules) -> No
     assert len(metadata()) == 3
 
 
-def test_files_of_others_in_the_folder_are_not_removed(rules: ReleaseRules) -> None:
+def test_files_of_others_in_the_folder_are_not_removed(rules: ReleaseSettings) -> None:
     write_manifest([include("A1")])
     make(rules)
     Path("release/notes.txt").write_text("mine")
@@ -444,7 +452,7 @@ def test_files_of_others_in_the_folder_are_not_removed(rules: ReleaseRules) -> N
 
 
 def test_a_full_disk_leaves_the_earlier_release(
-    rules: ReleaseRules, monkeypatch: pytest.MonkeyPatch
+    rules: ReleaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_manifest([include("A1")])
     make(rules)
@@ -465,7 +473,7 @@ def test_a_full_disk_leaves_the_earlier_release(
 
 
 @pytest.mark.parametrize("moment", ["building", "between the two renames", "tidying up"])
-def test_a_run_that_was_killed_is_made_up_for(rules: ReleaseRules, moment: str) -> None:
+def test_a_run_that_was_killed_is_made_up_for(rules: ReleaseSettings, moment: str) -> None:
     write_manifest([include("A1")])
     make(rules)
     before = content()
@@ -481,7 +489,7 @@ def test_a_run_that_was_killed_is_made_up_for(rules: ReleaseRules, moment: str) 
     assert not list(Path().glob(".release*"))
 
 
-def test_a_release_on_another_disk_may_be_linked_to(rules: ReleaseRules, here: Path) -> None:
+def test_a_release_on_another_disk_may_be_linked_to(rules: ReleaseSettings, here: Path) -> None:
     (here / "elsewhere").mkdir()
     Path("release").symlink_to(here / "elsewhere")
     write_manifest([include("A1")])
@@ -498,7 +506,7 @@ def test_the_columns_are_chosen_one_by_one() -> None:
     assert told | withheld == set(manifest.COLUMNS)
 
 
-def test_damage_in_place_is_seen_and_mended(rules: ReleaseRules) -> None:
+def test_damage_in_place_is_seen_and_mended(rules: ReleaseSettings) -> None:
     """Of the same size, and with nothing new to release."""
     write_manifest([include("A1"), include("A2")])
     make(rules)
@@ -509,7 +517,7 @@ def test_damage_in_place_is_seen_and_mended(rules: ReleaseRules) -> None:
     assert {path.name: path.read_bytes() for path in Path("release").iterdir()} == before
 
 
-def test_one_release_at_a_time(rules: ReleaseRules) -> None:
+def test_one_release_at_a_time(rules: ReleaseSettings) -> None:
     write_manifest([include("A1")])
 
     def meanwhile(common: set[str]) -> Identities:
@@ -522,7 +530,7 @@ def test_one_release_at_a_time(rules: ReleaseRules) -> None:
     assert make(rules) == ["release/ has 1 scan, as before: nothing to do"]
 
 
-def test_the_card_says_what_its_makers_wrote(rules: ReleaseRules) -> None:
+def test_the_card_says_what_its_makers_wrote(rules: ReleaseSettings) -> None:
     write_manifest([include("A1")])
     with pytest.raises(InputError, match=r"release\.about: about\.md cannot be read"):
         make(replace(rules, about="about.md"))

@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from ctcohort.faults import InputError
-from ctcohort.reports import Imaging, Selection, read_exclusions, read_merged_mrns, select
-from ctcohort.settings import SelectRules
+from ctcohort.base.faults import InputError
+from ctcohort.cohort.exclusions import read_exclusions
+from ctcohort.cohort.merged_mrns import read_merged_mrns
+from ctcohort.cohort.selection import Imaging, Selection, select
+from ctcohort.config.settings import SelectSettings
 
 CHEST = "CT Chest WO Contrast"
 COLUMNS: dict[str, Any] = {"accession": "AccessionNumber", "mrn": "MRN", "protocol": "Protocol"}
 HEADER = ("AccessionNumber", "MRN", "Protocol", "Report")
-WANTED = SelectRules(protocols=("ct chest wo contrast",))
+WANTED = SelectSettings(protocols=("ct chest wo contrast",))
 
 
 def write(
@@ -40,7 +42,7 @@ def write(
     return path
 
 
-def take(path: Path, rules: SelectRules = WANTED, **more: Any) -> list[Imaging]:
+def take(path: Path, rules: SelectSettings = WANTED, **more: Any) -> list[Imaging]:
     columns = {**COLUMNS, **more.pop("columns", {})}
     return select(path, columns, rules, **more).wanted
 
@@ -107,14 +109,14 @@ def test_comments_and_blank_lines_may_stand_anywhere_between_rows(table: Path, b
 def test_a_line_that_starts_with_a_number_sign_inside_a_quoted_field_is_text(table: Path) -> None:
     text = "CT Chest\n# 2 of 3\nWO Contrast"
     write(table, [("A1", "1", text, ""), ("A2", "2", CHEST, "x\n#A7,7,y\nz"), ("A3", "3", "", "")])
-    found = select(table, COLUMNS, SelectRules(protocols_regex=("# 2 of 3", "^ct chest wo")))
+    found = select(table, COLUMNS, SelectSettings(protocols_regex=("# 2 of 3", "^ct chest wo")))
     assert names(found.wanted) == ["A1", "A2"]
     assert found.protocols["ct chest # 2 of 3 wo contrast"] == 1
 
 
 def test_a_number_sign_in_the_middle_of_text_is_kept(table: Path) -> None:
     write(table, [("A#1", "1", "CT Chest # 3", "")])
-    assert names(take(table, SelectRules(protocols=("ct chest # 3",)))) == ["A#1"]
+    assert names(take(table, SelectSettings(protocols=("ct chest # 3",)))) == ["A#1"]
 
 
 def test_long_free_text_with_line_breaks_quotes_and_delimiters_stays_one_field(table: Path) -> None:
@@ -238,8 +240,8 @@ def test_only_rows_that_say_ct_are_taken_where_the_modality_is_known(table: Path
 def test_a_regular_expression_matches_the_normalised_protocol_anywhere(table: Path) -> None:
     rows = [("A1", "1", "CT  Chest HR", ""), ("A2", "2", "Low dose CT Chest", "")]
     write(table, [*rows, ("A3", "3", "MR Chest", "")])
-    assert names(take(table, SelectRules(protocols_regex=("ct chest",)))) == ["A1", "A2"]
-    assert names(take(table, SelectRules(protocols_regex=("^ct chest", "^mr")))) == ["A1", "A3"]
+    assert names(take(table, SelectSettings(protocols_regex=("ct chest",)))) == ["A1", "A2"]
+    assert names(take(table, SelectSettings(protocols_regex=("^ct chest", "^mr")))) == ["A1", "A3"]
 
 
 def test_every_protocol_is_counted_and_the_selected_ones_are_named(table: Path) -> None:
@@ -255,7 +257,7 @@ def thousand(table: Path) -> Path:
 
 
 def sampled(table: Path, count: int) -> list[str]:
-    return names(take(table, SelectRules(protocols=WANTED.protocols, sample=count)))
+    return names(take(table, SelectSettings(protocols=WANTED.protocols, sample=count)))
 
 
 def test_a_sample_has_the_size_asked_for_and_is_in_table_order(thousand: Path) -> None:
@@ -300,7 +302,7 @@ def test_a_row_more_moves_no_accession_to_another_partition(thousand: Path) -> N
 # What is said when the table is not one
 
 
-def refused(table: Path, rules: SelectRules = WANTED, **more: Any) -> str:
+def refused(table: Path, rules: SelectSettings = WANTED, **more: Any) -> str:
     with pytest.raises(InputError) as caught:
         take(table, rules, **more)
     assert str(table) in str(caught.value)
@@ -357,7 +359,7 @@ def test_another_encoding_is_named_with_the_remedy(table: Path) -> None:
 
 def test_when_nothing_is_selected_the_ten_commonest_protocols_are_shown(table: Path) -> None:
     rows = [(f"A{n}-{k}", "1", f"CT {n:02d}", "") for n in range(12) for k in range(20 - n)]
-    message = refused(write(table, rows), SelectRules(protocols=("ct chest",)))
+    message = refused(write(table, rows), SelectSettings(protocols=("ct chest",)))
     assert "(ct chest)" in message
     shown = re.findall(r"^ +(\d+)  (.+)$", message, re.MULTILINE)
     assert shown == [(str(20 - n), f"ct {n:02d}") for n in range(10)]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ctcohort import resampling
-from ctcohort.resampling import axis, output_size, round_hu
+from ctcohort.volume import resampling
+from ctcohort.volume.resampling import axis, output_size, round_hu
 
 from .opened import REPOSITORY
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort.faults import InputError
-from ctcohort.reviews import Review, read_reviews, strangers
+from ctcohort.base.faults import InputError
+from ctcohort.cohort.reviews import Review, read_reviews, strangers
 
 
 @pytest.fixture

@@ -16,20 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from ctcohort.faults import InputError
-from ctcohort.settings import (
-    SelectRules,
-    SeriesRules,
-    VolumeRules,
+from ctcohort.base.faults import InputError
+from ctcohort.base.privacy import private_key
+from ctcohort.config.checking import check, typed
+from ctcohort.config.settings import (
+    SelectSettings,
+    SeriesSettings,
+    VolumeSettings,
     canonical,
     canonical_verdict,
     canonical_volume,
-    check,
     digest,
     parse,
     partition_of,
-    private_key,
-    typed,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -302,7 +301,7 @@ def test_a_canonical_string_is_its_own_canonical_string(section: dict[str, Any])
 
 
 def test_the_rules_come_back_from_their_string() -> None:
-    assert parse(canonical_volume(VOLUME), VolumeRules) == VolumeRules(
+    assert parse(canonical_volume(VOLUME), VolumeSettings) == VolumeSettings(
         irregular_spacing="mode",
         gantry_tilt="correct",
         max_z_error_mm=5,
@@ -311,13 +310,13 @@ def test_the_rules_come_back_from_their_string() -> None:
         spacing_mm=(0.8, 0.8, 0.8),
         interpolator="bspline",
     )
-    assert parse(canonical(CONFIG["series"]), SeriesRules) == SeriesRules(
+    assert parse(canonical(CONFIG["series"]), SeriesSettings) == SeriesSettings(
         kinds=("ORIGINAL",),
         min_slices=31,
         contrast="any",
         tie_break=("slice_thickness", "series_number", "series_uid"),
     )
-    assert parse(canonical({"sample": None, "protocols": []}), SelectRules) == SelectRules()
+    assert parse(canonical({"sample": None, "protocols": []}), SelectSettings) == SelectSettings()
 
 
 # The private key

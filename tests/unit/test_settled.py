@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort.files import write_json
-from ctcohort.settled import is_another_series, is_made_otherwise, is_settled, lacking
+from ctcohort.base.files import write_json
+from ctcohort.dataset.finished import is_another_series, is_made_otherwise, is_settled, lacking
 
 SERIES, PARAMETERS = "1.2.3 64", "0123456789abcdef"
 RECEIVED, VOLUME, RECORD = "received/A1.json", "processed/A1.npz", "processed/A1.json"

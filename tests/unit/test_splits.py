@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from ctcohort.faults import InputError
-from ctcohort.naming import normal_mrn
-from ctcohort.splits import NAMES, assign, pseudonym, split_of, stratified
+from ctcohort.base.faults import InputError
+from ctcohort.base.naming import normal_mrn
+from ctcohort.base.privacy import pseudonym
+from ctcohort.cohort.splits import NAMES, assign, split_of, stratified
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 KEY = b"0123456789abcdef" * 4

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ctcohort import manifest, npz
-from ctcohort.files import write_table
-from ctcohort.nifti import export
-from ctcohort.phantoms import Rigid
+from ctcohort.base.files import write_table
+from ctcohort.dataset import manifest
+from ctcohort.phantoms.anatomy import Rigid
+from ctcohort.volume import npz
+from ctcohort.volume.nifti import export
 
 SHAPE = (40, 50, 60)
 SCANS = {"DEMO0001": ("train", 1), "DEMO0002": ("train", 0), "DEMO0003": ("val", 1)}

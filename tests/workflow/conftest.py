@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ctcohort import phantoms
-from ctcohort.phantoms import Identity, Phantom, SliceStack
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import Identity, make_series, write_files
 
 ROOT = Path(__file__).parents[2]
 CHEST = "CT Chest WO Contrast  W 3D MIPS Protocol"
@@ -163,13 +164,13 @@ def write_scan(archive: Path, accession: str, **options: object) -> list[Path]:
     """One series of a phantom under `accession` and its patient in the hospital."""
     stack = {"count": 33, "step": 9.0, **SIZE}
     stack |= {key: options.pop(key) for key in ("count", "step") if key in options}
-    series = phantoms.make_series(
+    series = make_series(
         Phantom(),
         SliceStack.axial(**stack),
         identity=options.pop("identity", None) or PATIENTS[accession],
         **{"seed": accession, **options},
     )
-    return phantoms.write_files(series, archive, names=[f"{i:03d}" for i in range(len(series))])
+    return write_files(series, archive, names=[f"{i:03d}" for i in range(len(series))])
 
 
 def make_hospital(folder: Path) -> None:

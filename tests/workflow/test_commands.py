@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort.files import sha256, write_table
+from ctcohort.base.files import sha256, write_table
 
 from .conftest import (
     LATER,

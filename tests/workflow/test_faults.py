@@ -21,7 +21,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
 
-from ctcohort.naming import accession_of, name_of
+from ctcohort.base.naming import accession_of, name_of
 
 from .conftest import (
     CHEST,

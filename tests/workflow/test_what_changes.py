@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ctcohort.splits import split_of
+from ctcohort.cohort.splits import split_of
 
 from .conftest import (
     ABDOMEN,

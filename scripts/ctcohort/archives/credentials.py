@@ -19,10 +19,10 @@ from typing import Any
 import requests
 from requests.auth import AuthBase
 
-from ..faults import Fault, InputError
-from ..files import STORE, write_bytes
-from .manners import STOP
-from .retrying import Transient
+from ctcohort.archives.manners import STOP
+from ctcohort.archives.retrying import Transient
+from ctcohort.base.faults import Fault, InputError
+from ctcohort.base.files import STORE, write_bytes
 
 NEEDED = {
     "none": (),

@@ -25,14 +25,14 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from requests.adapters import HTTPAdapter
 
-from ..faults import Fault, InputError
-from ..headers import CT_IMAGE, KEYWORDS, Header, header_of, patient_mark
-from ..instances import is_uid
-from . import Arrived, Changed, FoundSeries, Query, nobody
-from .credentials import TokenRefused, auth_of
-from .manners import STOP, Manners
-from .multipart import PartReader, boundary_of
-from .retrying import FIRST_SECONDS, Patience, Transient
+from ctcohort.archives.credentials import TokenRefused, auth_of
+from ctcohort.archives.manners import STOP, Manners
+from ctcohort.archives.multipart import PartReader, boundary_of
+from ctcohort.archives.protocol import Arrived, Changed, FoundSeries, Query, nobody
+from ctcohort.archives.retrying import FIRST_SECONDS, Patience, Transient
+from ctcohort.base.faults import Fault, InputError
+from ctcohort.dicom.headers import CT_IMAGE, KEYWORDS, Header, header_of, patient_mark
+from ctcohort.dicom.integrity import is_uid
 
 JSON = "application/dicom+json"
 STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'

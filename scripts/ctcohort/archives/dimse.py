@@ -30,8 +30,12 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from ..faults import Fault, InputError
-from ..headers import (
+from ctcohort.archives.manners import STOP, Manners
+from ctcohort.archives.protocol import LOOKED_AT, Arrived, Changed, FoundSeries, Query, nobody
+from ctcohort.archives.retrying import FIRST_SECONDS, Patience, Transient
+from ctcohort.base.faults import Fault, InputError
+from ctcohort.base.naming import name_of
+from ctcohort.dicom.headers import (
     CT_CLASSES,
     CT_IMAGE,
     KEYWORDS,
@@ -40,11 +44,7 @@ from ..headers import (
     header_of,
     patient_mark,
 )
-from ..instances import is_uid
-from ..naming import name_of
-from . import LOOKED_AT, Arrived, Changed, FoundSeries, Query, nobody
-from .manners import STOP, Manners
-from .retrying import FIRST_SECONDS, Patience, Transient
+from ctcohort.dicom.integrity import is_uid
 
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 60.0

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from ..faults import Fault, InputError
-from ..files import copy
-from ..headers import KEYWORDS, Header, header_of, pack, unpack
-from ..instances import is_uid
-from . import Arrived, FoundSeries, Query, nobody
+from ctcohort.archives.protocol import Arrived, FoundSeries, Query, nobody
+from ctcohort.base.faults import Fault, InputError
+from ctcohort.base.files import copy
+from ctcohort.dicom.headers import KEYWORDS, Header, header_of, pack, unpack
+from ctcohort.dicom.integrity import is_uid
 
 BATCH = 512
 """Files per task of the reading processes, and per commit."""

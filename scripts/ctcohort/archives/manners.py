@@ -20,10 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..faults import Fault
-from ..files import write_lines
-from ..hours import Hours
-from . import Changed
+from ctcohort.archives.protocol import Changed
+from ctcohort.base.faults import Fault
+from ctcohort.base.files import write_lines
+from ctcohort.config.hours import Hours
 
 STOP = Path("archive.stop")
 PAUSE = Path("archive.pause")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .retrying import Transient
+from ctcohort.archives.retrying import Transient
 
 LONGEST_HEADER = 65536
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..faults import Fault
+from ctcohort.base.faults import Fault
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0

@@ -11,7 +11,6 @@ import importlib.metadata
 import json
 import math
 import platform
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,16 +19,18 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from .. import ledger, manifest
-from ..faults import InputError
-from ..files import read_table
-from ..naming import name_of
-from ..reports import table
-from ..reviews import Review, read_reviews, strangers
-from ..splits import NAMES
-from ..vocabulary import FLAGS, SELECTED, SERIES_REASONS
-from .flow import VOLUME, flow, meaning, reached, table_rows
-from .oddness import MEASURES, SAID, WEIGHT, WEIGHT_SAID, Spread, oddness, spread
+from ctcohort.base import project
+from ctcohort.base.faults import InputError
+from ctcohort.base.files import read_table
+from ctcohort.base.naming import name_of
+from ctcohort.base.reasons import FLAGS, SELECTED, SERIES_REASONS
+from ctcohort.cohort.report_table import table
+from ctcohort.cohort.reviews import Review, read_reviews, strangers
+from ctcohort.cohort.splits import NAMES
+from ctcohort.dataset import manifest
+from ctcohort.page.flow import VOLUME, flow, meaning, reached, table_rows
+from ctcohort.page.oddness import MEASURES, SAID, WEIGHT, WEIGHT_SAID, Spread, oddness, spread
+from ctcohort.series import series_table
 
 WORDS = {
     "status": "Status",
@@ -230,7 +231,7 @@ class _Scans:
 
 def _state(directory: Path) -> str:
     """Whether the manifest is there, and is that of the ledger: finished, going on, or earlier."""
-    manifest_path, ledger_path = directory / "manifest.csv", directory / ledger.PATH
+    manifest_path, ledger_path = directory / "manifest.csv", directory / series_table.PATH
     if not manifest_path.exists():
         return "going on"
     later = ledger_path.exists() and ledger_path.stat().st_mtime > manifest_path.stat().st_mtime
@@ -362,7 +363,7 @@ def _quartiles(values: Sequence[float | None]) -> list[float] | None:
 def _bytes(directory: Path, scans: _Scans) -> dict[str, Any]:
     """What was fetched and made, and what choosing on headers left where it was."""
     series: dict[str, list[float]] = defaultdict(lambda: [0.0] * 4)
-    path = directory / ledger.PATH
+    path = directory / series_table.PATH
     for row in read_table(path) if path.exists() else ():
         if not row["series_uid"]:
             continue
@@ -425,9 +426,8 @@ def _run(directory: Path) -> dict[str, Any]:
         "volume": [volume] if volume else [],
         "splits": splits[:1],
     }
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     return {
-        "release": project["project"]["version"],
+        "release": project.version(),
         "python": platform.python_version(),
         "packages": dict(_versions()),
         "parameters": {key: found[0] for key, found in parameters.items() if found},

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..vocabulary import ACCESSION_REASONS, JOB_REASONS, SERIES_REASONS
+from ctcohort.base.reasons import ACCESSION_REASONS, JOB_REASONS, SERIES_REASONS
 
 
 @dataclass(frozen=True, slots=True)

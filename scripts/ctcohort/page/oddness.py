@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
-from ..vocabulary import FLAGS
+from ctcohort.base.reasons import FLAGS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Which accessions are wanted: the report table, exclusions, merged MRNs, reviews, splits."""

@@ -1,0 +1,53 @@
+"""Read which MRNs belong to one patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ctcohort.base.faults import InputError
+from ctcohort.base.naming import normal_mrn
+from ctcohort.cohort.report_table import table
+
+
+def read_merged_mrns(path: Path | None) -> dict[str, str]:
+    """MRNs that were merged into others: normal form -> normal form of the one that survives.
+
+    A CSV with the columns `mrn` and `merged_into`; chains are followed to their end.
+
+    Raises
+    ------
+    InputError
+        A column or value is missing, an MRN is merged into two others, or a chain has no end. The
+        line is named, the MRN is not.
+    """
+    if path is None:
+        return {}
+    header, rows = table(path)
+    if not {"mrn", "merged_into"} <= set(header):
+        raise InputError(
+            f"{path}: expected the columns mrn and merged_into; found {', '.join(header)}"
+        )
+    into: dict[str, str] = {}
+    for number, row in enumerate(rows, 1):
+        values = dict(zip(header, row, strict=True))
+        old, new = normal_mrn(values["mrn"]), normal_mrn(values["merged_into"])
+        if not old or not new or into.setdefault(old, new) != new:
+            raise InputError(
+                f"{path}: row {number}: expected one mrn, and one that it was merged into; a value"
+                " is empty, or another row says otherwise"
+            )
+    for number, old in enumerate(into, 1):
+        seen = {old}
+        while into[old] in into:
+            into[old] = into[into[old]]
+            if into[old] in seen:
+                raise InputError(f"{path}: row {number}: is merged, in the end, into itself")
+            seen.add(into[old])
+    return into
+
+
+def surviving(mrn: str, merged: Mapping[str, str]) -> str:
+    """Normal form of the MRN under which a patient goes on."""
+    normal = normal_mrn(mrn)
+    return merged.get(normal, normal)

@@ -1,0 +1,1 @@
+"""The config: its values as dataclasses, its checks, the archive's opening hours."""

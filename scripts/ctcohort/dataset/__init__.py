@@ -1,0 +1,1 @@
+"""The data set as a whole: manifest, progress, merging, verification, removal."""

@@ -1,0 +1,293 @@
+"""One row per accession: what became of it, and what is known of its volume."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ctcohort.base.faults import InputError
+from ctcohort.base.files import read_table
+from ctcohort.base.naming import name_of
+from ctcohort.base.privacy import pseudonym
+from ctcohort.base.reasons import ACCESSION_REASONS, SELECTED
+from ctcohort.cohort.reviews import Review, read_reviews
+from ctcohort.series import series_table
+
+COHORT = ("accession", "mrn", "patient_mrn", "study_uid", "split", "problem")
+"""Columns of ``cohort.csv``, before `columns.carry`. `patient_mrn` is the normal form of the MRN
+under which the patient goes on: what decides who is one patient."""
+
+COLUMNS = (
+    "accession",
+    "patient",
+    "split",
+    "status",
+    "status_reason",
+    "flags",
+    "full_filename_npz",
+    "orig_square",
+    "orig_numslices",
+    "orig_slope",
+    "orig_inter",
+    "orig_yxspacing",
+    "orig_zpositions_all",
+    "orig_zdiff_all",
+    "orig_zdiff_set",
+    "orig_zdiff",
+    "zdiffs_all_equal",
+    "orig_orientation",
+    "orig_gantry_tilt",
+    "final_square",
+    "final_numslices",
+    "final_spacing",
+    "transform",
+    "series_uid_hash",
+    "manufacturer",
+    "model",
+    "convolution_kernel",
+    "kvp",
+    "age_years",
+    "sex",
+    "slice_thickness",
+    "row_spacing",
+    "column_spacing",
+    "z_error_mm",
+    "gap_mm",
+    "missing_slices",
+    "dropped_slices",
+    "extrapolated_slices",
+    "tilt_degrees",
+    "obliquity_degrees",
+    "fov_mm",
+    "scan_length_mm",
+    "clipped_low",
+    "clipped_high",
+    "padded",
+    "air_peak_hu",
+    "raw_bytes",
+    "npz_bytes",
+    "npz_sha256",
+    "algorithm_version",
+    "review",
+)
+"""Down to `transform`, the columns of the RAD-ChestCT log keep their names; `columns.carry`
+follows."""
+
+COVERAGE = 0.75
+"""Share of the longest original series below which a scan is flagged (rule 16)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The files of a working directory that say what exists, by accession."""
+
+    cohort: list[dict[str, str]]
+    ledger: dict[str, list[dict[str, str]]]
+    splits: dict[str, dict[str, str]]
+    reviews: dict[str, Review]
+
+    @property
+    def accessions(self) -> list[str]:
+        """In the cohort's order."""
+        return [event["accession"] for event in self.cohort]
+
+
+def read(directory: Path, reviews: Path | None = None) -> Dataset:
+    """Read what is there; a table that does not exist yet is empty.
+
+    Parameters
+    ----------
+    reviews : Path, optional
+        The table of `reviews.read_reviews`.
+    """
+
+    def rows(name: str, needed: Sequence[str]) -> list[dict[str, str]]:
+        path = directory / name
+        return list(read_table(path, needed)) if path.exists() else []
+
+    series = directory / series_table.PATH
+    return Dataset(
+        rows("cohort.csv", COHORT),
+        series_table.accessions(series) if series.exists() else {},
+        {row["accession"]: row for row in rows("splits.csv", ("accession", "patient", "split"))},
+        read_reviews(reviews) if reviews else {},
+    )
+
+
+def rows(directory: Path, dataset: Dataset, *, key: bytes | None) -> Iterator[dict[str, Any]]:
+    """One row per accession of the cohort, in its order.
+
+    `status` is `included` or `excluded`; before everything is made also `pending` (to be done) and
+    `failed` (its last job failed, see ``failures/<name>.json``).
+    """
+    carried = carried_columns(dataset.cohort)
+    for event in dataset.cohort:
+        accession = event["accession"]
+        name = name_of(accession)
+        series = dataset.ledger.get(accession, [])
+        split = dataset.splits.get(accession, {})
+        review = dataset.reviews.get(accession)
+        row: dict[str, Any] = {
+            "accession": accession,
+            "patient": split.get("patient", ""),
+            "split": split.get("split", ""),
+            "review": review.verdict if review else "",
+            **{column: event[column] for column in carried},
+        }
+        chosen = next((s for s in series if s["reason"] == SELECTED), None)
+        if not series:
+            row |= {"status": "pending", "status_reason": "not indexed"}
+        elif chosen is None:
+            row |= {"status": "excluded", "status_reason": exclusion_reason(series)}
+        else:
+            row |= _made(directory, name, series, chosen, key)
+        yield row
+
+
+def exclusion_reason(series: Sequence[Mapping[str, str]]) -> str:
+    """Why an accession without a selected series is left out.
+
+    The accession's own reason, else that of the candidate that came furthest: the one with the
+    most slices among those whose headers could be judged.
+    """
+    for row in series:
+        if row["reason"] in ACCESSION_REASONS:
+            return row["reason"]
+    best = max(series, key=lambda row: (int(row["slices"] or 0), row["series_uid"]))
+    return best["reason"]
+
+
+def carried_columns(cohort: Sequence[Mapping[str, str]]) -> list[str]:
+    """The columns of `columns.carry`, as `cohort.csv` has them after its own."""
+    return [column for column in (cohort[0] if cohort else ()) if column not in COHORT]
+
+
+def failure_of(directory: Path, name: str) -> dict[str, Any] | None:
+    """What ``failures/<name>.json`` says, if it is there."""
+    try:
+        content: dict[str, Any] = json.loads((directory / "failures" / f"{name}.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return content
+
+
+def counts(table: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines such as ``12 included``, ``3 excluded: too_few_slices``, commonest first."""
+    groups = Counter(
+        row["status"] + (f": {row['status_reason']}" if row["status_reason"] else "")
+        for row in table
+    )
+    return [f"{count:7d} {text}" for text, count in groups.most_common()]
+
+
+def assert_distinct(table: Sequence[Mapping[str, Any]]) -> None:
+    """Two scans with the same voxels in two sets would leak the test set into training.
+
+    Raises
+    ------
+    InputError
+        They are there; its text names them.
+    """
+    first: dict[str, Mapping[str, Any]] = {}
+    for row in table:
+        if row["status"] != "included":
+            continue
+        twin = first.setdefault(row["npz_sha256"], row)
+        if twin["split"] != row["split"]:
+            raise InputError(
+                f"accessions {twin['accession']} ({twin['split']}) and {row['accession']}"
+                f" ({row['split']}) have identical voxels but different patients; list one of them"
+                " in exclusions"
+            )
+
+
+def _made(
+    directory: Path,
+    name: str,
+    series: Sequence[Mapping[str, str]],
+    chosen: Mapping[str, str],
+    key: bytes | None,
+) -> dict[str, Any]:
+    volume = directory / "processed" / f"{name}.npz"
+    failure = failure_of(directory, name)
+    if failure is not None:
+        return {"status": "failed", "status_reason": failure["reason"]}
+    try:  # the record is written last
+        record = json.loads(volume.with_suffix(".json").read_text())
+    except (FileNotFoundError, ValueError):
+        record = None
+    if record is None or not volume.exists():
+        return {"status": "pending", "status_reason": ""}
+    if record["series_uid"] != chosen["series_uid"]:
+        return {"status": "pending", "status_reason": "another series is chosen now"}
+    source, certificate = record["source"], record["certificate"]
+    square, final = record["matrix"], record["shape"]
+    positions = record["z_positions"]
+    differences = [round(above - below, 4) for above, below in pairwise(positions)]
+    return {
+        "status": "included",
+        "status_reason": "",
+        "flags": " ".join(sorted({*record["flags"], *choice_flags(series, chosen)})),
+        "full_filename_npz": volume.name,
+        "orig_square": square[0] if square[0] == square[1] else "",
+        "orig_numslices": source["slices"],
+        "orig_slope": _one_or_all(record["slopes"]),
+        "orig_inter": _one_or_all(record["intercepts"]),
+        "orig_yxspacing": source["row_spacing"]
+        if source["row_spacing"] == source["column_spacing"]
+        else "",
+        "orig_zpositions_all": positions,
+        "orig_zdiff_all": differences,
+        "orig_zdiff_set": sorted(set(differences)),
+        "orig_zdiff": source["slice_spacing"],
+        "zdiffs_all_equal": len(set(differences)) == 1,
+        "orig_orientation": ",".join(f"{value:g}" for value in record["orientation"]),
+        "orig_gantry_tilt": record["gantry_tilt_tag"],
+        "final_square": final[1] if final[1] == final[2] else "",
+        "final_numslices": final[0],
+        "final_spacing": _one_or_all(sorted(set(record["spacing"]))),
+        "transform": record["transform"],
+        "series_uid_hash": pseudonym(record["series_uid"], key),
+        **{name: record[name] for name in ("manufacturer", "model", "convolution_kernel", "kvp")},
+        **{name: record[name] for name in ("age_years", "sex", "slice_thickness")},
+        **{
+            name: source[name] for name in ("row_spacing", "column_spacing", "z_error_mm", "gap_mm")
+        },
+        **{name: source[name] for name in ("missing_slices", "tilt_degrees", "obliquity_degrees")},
+        **{name: source[name] for name in ("fov_mm", "scan_length_mm")},
+        **{name: certificate[name] for name in ("clipped_low", "clipped_high", "padded")},
+        "air_peak_hu": certificate["air_peak_hu"],
+        "dropped_slices": len(record["dropped"]) + record["duplicate_files"],
+        "extrapolated_slices": record["extrapolated_slices"],
+        "raw_bytes": record["raw_bytes"],
+        "npz_bytes": record["npz_bytes"],
+        "npz_sha256": record["npz_sha256"],
+        "algorithm_version": record["algorithm_version"],
+    }
+
+
+def choice_flags(series: Sequence[Mapping[str, str]], chosen: Mapping[str, str]) -> list[str]:
+    """Flags that follow from the other candidates of the accession."""
+    flags = []
+    derived = (row for row in series if row["reason"].startswith("derived"))
+    if any(int(row["slices"] or 0) > int(chosen["slices"]) for row in derived):
+        flags.append("derived_is_larger")
+    lengths = [
+        float(row["scan_length_mm"])
+        for row in series
+        if row["image_type"].startswith("ORIGINAL")
+        and row["scan_length_mm"]
+        and row["reason"] in (SELECTED, "fewer_slices", "tie_lost")
+    ]
+    if float(chosen["scan_length_mm"]) < COVERAGE * max(lengths):
+        flags.append("partial_coverage")
+    return flags
+
+
+def _one_or_all(values: Sequence[float]) -> Any:
+    return values[0] if len(values) == 1 else list(values)

@@ -1,0 +1,221 @@
+"""The whole story of one accession: asked, answered, chosen, fetched, made, and how to redo it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ctcohort.archives.manners import LOG
+from ctcohort.base.faults import InputError
+from ctcohort.base.naming import name_of
+from ctcohort.base.project import ROOT
+from ctcohort.base.reasons import ACCESSION_REASONS, FLAGS, JOB_REASONS, SELECTED, SERIES_REASONS
+from ctcohort.dataset import manifest
+from ctcohort.series import cache
+
+"""Where the Snakefile is."""
+
+REASONS = {**SERIES_REASONS, **ACCESSION_REASONS, **JOB_REASONS}
+
+
+def snakemake_on(directory: Path) -> str:
+    """The command that runs this workflow on a working directory, from wherever it is typed."""
+    parts = [Path(sys.prefix) / "bin" / "snakemake", "--snakefile", ROOT / "Snakefile"]
+    return shlex.join(map(str, [*parts, "--directory", directory.absolute()]))
+
+
+def story(directory: Path, accession: str) -> Iterator[str]:
+    """Lines for a person. No MRN, no free text of the report table.
+
+    Parameters
+    ----------
+    directory : Path
+        A working directory, finished or not.
+
+    Raises
+    ------
+    InputError
+        The accession is not in the cohort.
+    """
+    dataset = manifest.read(directory, directory / "reviews.csv")
+    event = next((row for row in dataset.cohort if row["accession"] == accession), None)
+    if event is None:
+        raise InputError(
+            f"{directory / 'cohort.csv'}: accession {accession} is not in the cohort; protocols.csv"
+            " says which protocols of the report table were selected"
+        )
+    name = name_of(accession)
+    alone = manifest.Dataset([event], dataset.ledger, dataset.splits, dataset.reviews)
+    (row,) = manifest.rows(directory, alone, key=None)
+    because = f": {row['status_reason']}" if row["status_reason"] else ""
+    yield f"{accession}: {row['status']}{because}{_meaning(row['status_reason'])}"
+    yield from _section("report table", _table(event, row))
+    yield from _section("query", _query(directory, accession))
+    candidates = dataset.ledger.get(accession, [])
+    yield from _section("candidate series", _candidates(candidates))
+    yield from _section("download", _download(directory, name))
+    yield from _section("volume", _volume(directory, name, row))
+    yield from _section("last failure", _failure(directory, name))
+    yield from _section("files", _files(directory, name))
+    chosen = any(series["reason"] == SELECTED for series in candidates)
+    yield from _section("redo", _redo(directory, name, chosen=chosen))
+
+
+def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        if number == 0:
+            yield f"\n{title}"
+        yield f"  {line}"
+
+
+def _meaning(reason: str) -> str:
+    return f" ({REASONS[reason]})" if reason in REASONS else ""
+
+
+def _table(event: Mapping[str, str], row: Mapping[str, Any]) -> Iterator[str]:
+    yield f"found by {'study ' + event['study_uid'] if event['study_uid'] else 'accession'}"
+    if event["problem"]:
+        yield f"problem: {event['problem']}{_meaning(event['problem'])}"
+    for column in manifest.carried_columns([event]):
+        yield f"{column}: {event[column]}"
+    if row["review"]:
+        yield f"review: {row['review']}"
+    yield f"split: {row['split'] or 'none yet'}; patient: {row['patient'] or 'no private key'}"
+
+
+def _query(directory: Path, accession: str) -> Iterator[str]:
+    path = directory / cache.path_of(accession)
+    if path.exists():
+        yield f"answered {_when(path)}, kept in {cache.path_of(accession)}"
+    log = directory / LOG
+    if not log.exists():
+        return
+    asked: Counter[tuple[str, str]] = Counter()
+    size = 0
+    with open(log, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            fields = line.rstrip("\n").split("\t")
+            if len(fields) == 6 and fields[1] == accession:
+                asked[fields[2], fields[4]] += 1
+                size += int(fields[3])
+    for (what, answer), count in asked.items():
+        yield f"{count} x {what}: {answer}"
+    if asked:
+        yield f"{size:,} bytes from the archive in all"
+
+
+def _candidates(candidates: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    for series in sorted(candidates, key=lambda row: row["reason"] != SELECTED):
+        if not series["series_uid"]:
+            yield f"none: {series['reason']}{_meaning(series['reason'])}"
+            continue
+        facts = [
+            f"{series['slices'] or '?'} slices of {series['instances']} instances",
+            series["image_type"],
+            f"kernel {series['convolution_kernel']}" if series["convolution_kernel"] else "",
+            f"{series['slice_spacing']} mm apart" if series["slice_spacing"] else "",
+            f"{series['missing_slices']} missing" if _some(series["missing_slices"]) else "",
+            f"tilt {series['tilt_degrees']} deg" if _some(series["tilt_degrees"]) else "",
+            f"z error {series['z_error_mm']} mm" if _some(series["z_error_mm"]) else "",
+        ]
+        yield f"{series['reason']}{_meaning(series['reason'])}"
+        yield f"  series {series['series_number']}: {', '.join(filter(None, facts))}"
+        yield f"  {series['series_uid']}"
+
+
+def _some(number: str) -> bool:
+    return bool(number) and float(number) > 0
+
+
+def _download(directory: Path, name: str) -> Iterator[str]:
+    path = directory / "received" / f"{name}.json"
+    if path.exists():
+        content = json.loads(path.read_text())
+        yield (
+            f"{len(content['instances'])} instances, {content['bytes']:,} bytes, complete"
+            f" {_when(path)}"
+        )
+        yield f"transfer syntax {', '.join(content['transfer_syntaxes'])}"
+        if content["duplicate_files"]:
+            yield f"{content['duplicate_files']} identical files passed over"
+    partial = directory / "raw" / ".partial" / name
+    if partial.exists():
+        yield f"begun: {len(list(partial.glob('*.dcm')))} instances in {partial}"
+
+
+def _volume(directory: Path, name: str, row: Mapping[str, Any]) -> Iterator[str]:
+    path = directory / "processed" / f"{name}.json"
+    if not path.exists():
+        return
+    record = json.loads(path.read_text())
+    source, certificate = record["source"], record["certificate"]
+    yield f"made {_when(path)}, algorithm {record['algorithm_version']}"
+    yield f"with {json.dumps(record['parameters'])}"
+    yield (
+        f"from {source['slices']} slices of {record['matrix'][0]} x {record['matrix'][1]},"
+        f" {source['slice_spacing']:.5g} x {source['row_spacing']:.5g} x"
+        f" {source['column_spacing']:.5g} mm, scan length {source['scan_length_mm']:.5g} mm"
+    )
+    yield (
+        f"to {' x '.join(map(str, record['shape']))} voxels of"
+        f" {' x '.join(f'{step:g}' for step in record['spacing'])} mm, index z, y, x"
+    )
+    yield (
+        f"z error {source['z_error_mm']:.3g} mm, largest interval {source['gap_mm']:.4g} mm,"
+        f" {source['missing_slices']} missing, {record['extrapolated_slices']} extrapolated,"
+        f" tilt {source['tilt_degrees']:.3g} deg, obliquity {source['obliquity_degrees']:.3g} deg"
+    )
+    for why, count in Counter(drop["why"] for drop in record["dropped"]).items():
+        yield f"{count} slices dropped: {why}{_meaning(why)}"
+    yield (
+        f"slope {record['slopes']}, intercept {record['intercepts']}; air at"
+        f" {certificate['air_peak_hu']} HU; clipped {certificate['clipped_low']:.2%} below,"
+        f" {certificate['clipped_high']:.2%} above; padding {certificate['padded']:.2%}"
+    )
+    for flag in str(row.get("flags") or "").split():
+        yield f"flag {flag}: {FLAGS[flag]}"
+    yield f"sha256 {record['npz_sha256']}"
+
+
+def _failure(directory: Path, name: str) -> Iterator[str]:
+    failure = manifest.failure_of(directory, name)
+    if failure:
+        kind = "goes away by itself" if failure["transient"] else "stays until its cause is mended"
+        yield f"{failure['stage']}: {failure['reason']}, {kind}"
+        yield failure["message"]
+
+
+def _files(directory: Path, name: str) -> Iterator[str]:
+    for relative in (
+        f"raw/{name}",
+        f"received/{name}.json",
+        f"processed/{name}.npz",
+        f"processed/{name}.json",
+        f"qc/{name}.png",
+        f"logs/download_series/{name}.log",
+        f"logs/preprocess_volume/{name}.log",
+    ):
+        path = directory / relative
+        if path.is_dir():
+            yield f"{relative}/, {len(list(path.glob('*.dcm')))} files, {_when(path)}"
+        elif path.exists():
+            yield f"{relative}, {path.stat().st_size:,} bytes, {_when(path)}"
+
+
+def _redo(directory: Path, name: str, *, chosen: bool) -> Iterator[str]:
+    command = f"{snakemake_on(directory)} --cores 1"
+    if chosen:
+        volume, series = shlex.quote(f"processed/{name}.npz"), shlex.quote(f"raw/{name}")
+        yield f"the volume: {command} --force -- {volume}"
+        yield f"download and volume: {command} --force -- {series} {volume}"
+    yield f"ask the archive again, for all: {command} --forcerun index_series"
+
+
+def _when(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,170 @@
+"""Whether a data set on disk is still the one its manifest describes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from ctcohort.base.faults import Fault, InputError
+from ctcohort.base.files import as_written, head, read_table, sha256
+from ctcohort.base.naming import name_of
+from ctcohort.config.settings import digest
+from ctcohort.dataset import manifest
+from ctcohort.series import series_table
+from ctcohort.series.received import read_received
+
+KEYED = ("patient", "series_uid_hash", "review")
+"""Columns that follow from the private key and from the reviews, which this does not ask for."""
+
+
+def verify(directory: Path, *, threads: int, raw: bool) -> Iterator[str]:
+    """What is not as ``manifest.csv`` says, one line each; nothing if all is.
+
+    Every volume's bytes are compared with their SHA-256; where the working directory's other tables
+    are there, every row with what they and the scan's record say. All volumes must have been made
+    with the same parameters, and with the working directory's own where it has them. Nothing else
+    may lie in ``processed/``, and no patient may be in two sets.
+
+    Parameters
+    ----------
+    threads : int
+        Volumes read at once.
+    raw : bool
+        Compare the DICOM files with what was received too.
+
+    Raises
+    ------
+    InputError
+        There is no manifest, or it has no row.
+    """
+    path = directory / "manifest.csv"
+    if not path.exists():
+        raise InputError(f"{path}: is not there; expected a finished data set")
+    rows = list(read_table(path, manifest.COLUMNS))
+    if not rows:
+        raise InputError(f"{path}: has no row; expected a finished data set")
+    included = [row for row in rows if row["status"] == "included"]
+    with ThreadPoolExecutor(threads) as pool:
+        for lines in pool.map(partial(_scan, directory, raw=raw), included):
+            yield from lines
+    yield from _rows(directory, rows)
+    yield from _parameters(directory, included)
+    known = {name_of(row["accession"]) for row in included}
+    for file in sorted((directory / "processed").glob("[!.]*")):
+        if file.suffix not in (".npz", ".json") or file.stem not in known:
+            yield f"{file}: is not in the manifest; `make prune` lists what may go"
+    yield from _sets(directory, rows)
+
+
+def _scan(directory: Path, row: Mapping[str, str], *, raw: bool) -> list[str]:
+    volume = directory / "processed" / row["full_filename_npz"]
+    record = volume.with_suffix(".json")
+    lines = [f"{file}: is missing" for file in (volume, record) if not file.exists()]
+    if lines:
+        return lines
+    if str(volume.stat().st_size) != row["npz_bytes"]:
+        lines.append(f"{volume}: has {volume.stat().st_size} bytes, expected {row['npz_bytes']}")
+    elif sha256(volume) != row["npz_sha256"]:
+        lines.append(f"{volume}: its bytes have changed (SHA-256 is not that of the manifest)")
+    try:
+        content = json.loads(record.read_text())
+        if content["npz_sha256"] != row["npz_sha256"]:
+            lines.append(f"{record}: is of another volume than the manifest's")
+    except (ValueError, KeyError):
+        lines.append(f"{record}: cannot be read as a scan record")
+    folder = directory / "raw" / volume.stem
+    if raw and folder.exists():
+        lines += _raw(folder, directory / "received" / f"{volume.stem}.json")
+    return lines
+
+
+def _raw(folder: Path, received: Path) -> list[str]:
+    try:
+        hashes = read_received(received, folder)
+    except Fault as fault:
+        return [str(fault)]
+    except FileNotFoundError:
+        return [f"{received}: is missing"]
+    return [
+        f"{folder}/{uid}.dcm: is not the file that was received"
+        for uid, expected in hashes.items()
+        if sha256(folder / f"{uid}.dcm") != expected
+    ]
+
+
+def _rows(directory: Path, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Rows that say something else than the tables and records they were made from."""
+    if not (directory / "cohort.csv").exists() or not (directory / series_table.PATH).exists():
+        return
+    dataset = manifest.read(directory)
+    made = {
+        row["accession"]: as_written(row) for row in manifest.rows(directory, dataset, key=None)
+    }
+    for row in rows:
+        known = made.pop(row["accession"], None)
+        if known is None:
+            yield f"manifest.csv: accession {row['accession']} is not in cohort.csv"
+            continue
+        if known["status"] == "pending":
+            continue  # a file is missing, which is said elsewhere
+        other = [
+            column
+            for column, value in row.items()
+            if column not in KEYED and value != known.get(column, "")
+        ]
+        if other:
+            yield (
+                f"manifest.csv: accession {row['accession']}: {', '.join(other)} is not what"
+                f" the other tables and its record say"
+            )
+    for accession in made:
+        yield f"manifest.csv: accession {accession} of cohort.csv is missing"
+
+
+def _parameters(directory: Path, included: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Volumes that were not made as the others, or not as the config says."""
+    made: dict[str, str] = {}
+    for row in included:
+        path = directory / "processed" / Path(row["full_filename_npz"]).with_suffix(".json")
+        with suppress(OSError, ValueError, KeyError):
+            made[str(path)] = json.loads(path.read_text())["parameters_digest"]
+    configured = head(directory / ".parameters" / "volume.json", 10_000).strip()
+    if configured:
+        usual, whose = digest(configured), "the config's"
+    else:
+        usual, whose = Counter(made.values()).most_common(1)[0][0] if made else "", "the others'"
+    for record, own in made.items():
+        if own != usual:
+            yield f"{record}: made with other parameters or another algorithm than {whose}"
+
+
+def _sets(directory: Path, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    splits = directory / "splits.csv"
+    assigned = (
+        {row["accession"]: row["split"] for row in read_table(splits)} if splits.exists() else {}
+    )
+    for row in rows:
+        if assigned and assigned.get(row["accession"], "") != row["split"]:
+            yield f"{splits}: accession {row['accession']} is in another set than in the manifest"
+    cohort = directory / "cohort.csv"  # names patients even without a private key
+    people = {row["accession"]: row["patient"] for row in rows}
+    if cohort.exists():
+        people |= {row["accession"]: row["patient_mrn"] for row in read_table(cohort)}
+    first: dict[str, Mapping[str, str]] = {}
+    for row in rows:
+        person = people[row["accession"]] if row["split"] else ""
+        twin = first.setdefault(person, row) if person else row
+        if twin["split"] != row["split"]:
+            yield (
+                f"accessions {twin['accession']} ({twin['split']}) and {row['accession']}"
+                f" ({row['split']}) are of one patient; a patient must be in one set"
+            )
+    try:
+        manifest.assert_distinct(rows)
+    except InputError as error:
+        yield str(error)

@@ -1,0 +1,383 @@
+"""The facts of one instance, whatever they were read from.
+
+A file, a DICOM JSON answer (PS3.18 F) and a C-FIND identifier (PS3.4 C.4.1) all become a pydicom
+`Dataset`, and `header_of` takes the same facts from each: selection and the geometry verdict never
+know which archive answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.tag import Tag
+
+from ctcohort.base.naming import normal_mrn
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+LEGACY_CONVERTED_CT = "1.2.840.10008.5.1.4.1.1.2.2"
+CT_CLASSES = frozenset({CT_IMAGE, ENHANCED_CT, LEGACY_CONVERTED_CT})
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+"""PS3.4 B.5; the multi-frame secondary captures begin with the same number."""
+
+KEYWORDS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "PatientID",
+    "AccessionNumber",
+    "Modality",
+    "ImageType",
+    "SeriesNumber",
+    "SeriesDescription",
+    "BodyPartExamined",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "ConvolutionKernel",
+    "ContrastBolusAgent",
+    "SliceThickness",
+    "KVP",
+    "GantryDetectorTilt",
+    "ReconstructionDiameter",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "InstanceNumber",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "NumberOfFrames",
+    "LossyImageCompression",
+    "MultienergyCTAcquisition",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "ModalityLUTSequence",
+    "AvailableTransferSyntaxUID",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
+"""What is read of an instance, and all that is ever kept: no name, no birth date."""
+
+_TAGS = {keyword: Tag(keyword) for keyword in (*KEYWORDS, "FrameType")}
+
+LOOKUP_TABLE = "MODALITY LUT"
+"""What stands in the place of a rescale type where the rescale is not linear (PS3.3 C.11.1)."""
+
+FAR_MM = 1e6
+"""No position, direction or spacing is larger: what is, was damaged."""
+
+MAX_KNOWN = 10_000
+"""Converted elements to remember."""
+
+_KNOWN: dict[tuple[str, str, bytes, bool], tuple[str, ...]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One slice: a frame of a multi-frame instance, or the whole of an ordinary one.
+
+    Attributes
+    ----------
+    position : (x, y, z) of the centre of the first voxel, mm, patient LPS (PS3.3 C.7.6.2.1.1)
+    orientation : direction of a row, then of a column, as unit vectors (same section)
+    pixel_spacing : distance between rows, then between columns, mm (PS3.3 10.7.1.3)
+    slope, intercept, rescale_type : stored value -> output unit (PS3.3 C.11.1.1.2); the type is
+        `LOOKUP_TABLE` where a Modality LUT is there, beside slope and intercept or without them
+    image_type : ImageType, or FrameType of a multi-frame instance
+    """
+
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing: tuple[float, ...] | None
+    slope: float | None
+    intercept: float | None
+    rescale_type: str
+    image_type: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The facts of one instance.
+
+    `patient` is a keyed hash of the normalised PatientID, never the MRN itself. `conflicting` says
+    that several contents were met under the same SOPInstanceUID, `copies` how many files held it.
+    `location` is where a folder archive keeps the file, relative to its root.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_uid: str
+    series_uid: str
+    patient: str
+    accession: str
+    modality: str
+    series_number: int | None
+    series_description: str
+    body_part: str
+    manufacturer: str
+    model: str
+    kernel: str
+    contrast_agent: bool
+    slice_thickness: float | None
+    kvp: float | None
+    tilt_tag: float | None
+    diameter: float | None
+    acquisition_number: int | None
+    acquisition_time: str
+    instance_number: int | None
+    rows: int | None
+    columns: int | None
+    bits_allocated: int | None
+    transfer_syntax: str
+    lossy: bool
+    multienergy: bool
+    frames: tuple[Frame, ...]
+    copies: int = 1
+    conflicting: bool = False
+    location: str = ""
+
+    @property
+    def image_type(self) -> tuple[str, ...]:
+        """ImageType of the instance, that is of its first frame."""
+        return self.frames[0].image_type
+
+
+def header_of(dataset: Dataset, *, key: bytes, transfer_syntax: str = "") -> Header:
+    """Take the facts from a dataset that has (some of) `KEYWORDS`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        From a file, `Dataset.from_json` or a C-FIND answer.
+    key : bytes
+        Key of the hash that stands for PatientID.
+    transfer_syntax : str
+        Of the file; an answer may name it in AvailableTransferSyntaxUID instead.
+    """
+    return Header(
+        sop_class_uid=_text(dataset, "SOPClassUID"),
+        sop_instance_uid=_text(dataset, "SOPInstanceUID"),
+        study_uid=_text(dataset, "StudyInstanceUID"),
+        series_uid=_text(dataset, "SeriesInstanceUID"),
+        patient=patient_mark(_text(dataset, "PatientID"), key),
+        accession=_text(dataset, "AccessionNumber"),
+        modality=_text(dataset, "Modality"),
+        series_number=_integer(dataset, "SeriesNumber"),
+        series_description=_text(dataset, "SeriesDescription"),
+        body_part=_text(dataset, "BodyPartExamined"),
+        manufacturer=_text(dataset, "Manufacturer"),
+        model=_text(dataset, "ManufacturerModelName"),
+        kernel="\\".join(_texts(dataset, "ConvolutionKernel")),
+        contrast_agent=_text(dataset, "ContrastBolusAgent").upper() not in ("", "NONE", "NO"),
+        slice_thickness=_number(dataset, "SliceThickness"),
+        kvp=_number(dataset, "KVP"),
+        tilt_tag=_number(dataset, "GantryDetectorTilt"),
+        diameter=_number(dataset, "ReconstructionDiameter"),
+        acquisition_number=_integer(dataset, "AcquisitionNumber"),
+        acquisition_time=_text(dataset, "AcquisitionTime"),
+        instance_number=_integer(dataset, "InstanceNumber"),
+        rows=_integer(dataset, "Rows"),
+        columns=_integer(dataset, "Columns"),
+        bits_allocated=_integer(dataset, "BitsAllocated"),
+        transfer_syntax=transfer_syntax or _text(dataset, "AvailableTransferSyntaxUID"),
+        lossy=_text(dataset, "LossyImageCompression") == "01",
+        multienergy=_text(dataset, "MultienergyCTAcquisition").upper() == "YES",
+        frames=frames_of(dataset),
+    )
+
+
+def frames_of(dataset: Dataset) -> tuple[Frame, ...]:
+    """The slices of an instance: its functional groups (PS3.3 C.7.6.16) where it has them."""
+    per_frame = _sequence(dataset, "PerFrameFunctionalGroupsSequence")
+    if not per_frame:
+        return (_frame([dataset], _texts(dataset, "ImageType")),)
+    shared = _sequence(dataset, "SharedFunctionalGroupsSequence")[:1]
+    return tuple(_frame_of_groups(dataset, [frame, *shared]) for frame in per_frame)
+
+
+def patient_mark(patient_id: str, key: bytes) -> str:
+    """Keyed hash of the normalised MRN: equal for one patient, and not the MRN."""
+    normal = normal_mrn(patient_id)
+    return hashlib.blake2b(normal.encode(), key=key, digest_size=12).hexdigest() if normal else ""
+
+
+def pack(headers: Sequence[Header]) -> dict[str, Any]:
+    """Headers as JSON: a fact that all of them share is written once, the others as lists."""
+    columns: dict[str, Any] = {}
+    for field in fields(Header):
+        values = [
+            [asdict(frame) for frame in header.frames]
+            if field.name == "frames"
+            else getattr(header, field.name)
+            for header in headers
+        ]
+        if field.name == "frames":
+            columns[field.name] = _pack_frames(values)
+        elif values and all(value == values[0] for value in values):
+            columns[field.name] = {"all": values[0]}
+        else:
+            columns[field.name] = {"each": values}
+    return {"count": len(headers), "facts": columns}
+
+
+def unpack(packed: dict[str, Any]) -> list[Header]:
+    """The inverse of `pack`."""
+    count = packed["count"]
+    columns: dict[str, list[Any]] = {
+        name: _unpack_frames(value) if name == "frames" else _unpack(value, count)
+        for name, value in packed["facts"].items()
+    }
+    return [
+        Header(**{name: values[index] for name, values in columns.items()})
+        for index in range(count)
+    ]
+
+
+def _pack_frames(instances: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    frames = [frame for instance in instances for frame in instance]
+    facts = {}
+    for field in fields(Frame):
+        values = [frame[field.name] for frame in frames]
+        same = bool(values) and all(value == values[0] for value in values)
+        facts[field.name] = {"all": values[0]} if same else {"each": values}
+    return {"counts": [len(instance) for instance in instances], "facts": facts}
+
+
+def _unpack_frames(packed: dict[str, Any]) -> list[tuple[Frame, ...]]:
+    total = sum(packed["counts"])
+    columns = {name: _unpack(value, total) for name, value in packed["facts"].items()}
+    frames = [
+        Frame(**{name: _tuple(values[index]) for name, values in columns.items()})
+        for index in range(total)
+    ]
+    starts = [sum(packed["counts"][:index]) for index in range(len(packed["counts"]))]
+    return [
+        tuple(frames[start : start + count])
+        for start, count in zip(starts, packed["counts"], strict=True)
+    ]
+
+
+def _unpack(value: dict[str, Any], count: int) -> list[Any]:
+    return list(value["each"]) if "each" in value else [value["all"]] * count
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _frame_of_groups(dataset: Dataset, groups: list[Dataset]) -> Frame:
+    """A frame's facts: its own functional groups first, then the shared ones, then the instance."""
+    sources: list[Dataset] = []
+    for sequence in (
+        "PlanePositionSequence",
+        "PlaneOrientationSequence",
+        "PixelMeasuresSequence",
+        "PixelValueTransformationSequence",
+    ):
+        sources += next((_sequence(g, sequence)[:1] for g in groups if sequence in g), [])
+    for sequence in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):
+        for group in groups:
+            for item in _sequence(group, sequence)[:1]:
+                return _frame([*sources, dataset], _texts(item, "FrameType"))
+    return _frame([*sources, dataset], _texts(dataset, "ImageType"))
+
+
+def _frame(sources: list[Dataset], image_type: tuple[str, ...]) -> Frame:
+    def first(keyword: str) -> Dataset:
+        return next((source for source in sources if keyword in source), sources[-1])
+
+    return Frame(
+        position=_numbers(first("ImagePositionPatient"), "ImagePositionPatient", 3),
+        orientation=_numbers(first("ImageOrientationPatient"), "ImageOrientationPatient", 6),
+        pixel_spacing=_numbers(first("PixelSpacing"), "PixelSpacing", 2),
+        slope=_number(first("RescaleSlope"), "RescaleSlope"),
+        intercept=_number(first("RescaleIntercept"), "RescaleIntercept"),
+        rescale_type=(
+            LOOKUP_TABLE
+            if any(_sequence(source, "ModalityLUTSequence") for source in sources)
+            else _text(first("RescaleType"), "RescaleType")
+        ),
+        image_type=image_type,
+    )
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    """An element's value; None where it is absent, empty or cannot be converted."""
+    try:
+        return dataset.get(keyword)
+    except Exception:
+        return None  # a value that pydicom cannot convert counts as missing
+
+
+def _sequence(dataset: Dataset, keyword: str) -> list[Dataset]:
+    value = _value(dataset, keyword)
+    return list(value) if isinstance(value, (DicomSequence, list)) else []
+
+
+def _texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """An element's values as text.
+
+    The slices of a series say nearly all the same, and converting an element takes pydicom longer
+    than anything else here: equal plain ASCII is converted once.
+    """
+    raw = dataset.get_item(_TAGS[keyword])
+    if raw is None:
+        return ()
+    if not isinstance(raw, RawDataElement) or raw.value is None:
+        return _converted(dataset, keyword)
+    if raw.VR in (None, "UN", "SQ") or not raw.value.isascii() or b"\x1b" in raw.value:
+        return _converted(dataset, keyword)
+    key = keyword, raw.VR, raw.value, raw.is_little_endian
+    known = _KNOWN.get(key)
+    if known is None:
+        if len(_KNOWN) >= MAX_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[key] = _converted(dataset, keyword)
+    return known
+
+
+def _converted(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    value = _value(dataset, keyword)
+    if value is None or value == "":
+        return ()
+    items: Iterable[Any] = value if isinstance(value, (MultiValue, list, tuple)) else [value]
+    return tuple(str(item).strip(" \0") for item in items)
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    return "\\".join(_texts(dataset, keyword))
+
+
+def _number(dataset: Dataset, keyword: str) -> float | None:
+    numbers = _numbers(dataset, keyword, 1)
+    return numbers[0] if numbers else None
+
+
+def _integer(dataset: Dataset, keyword: str) -> int | None:
+    number = _number(dataset, keyword)
+    return None if number is None else int(number)
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    texts = _texts(dataset, keyword)
+    try:
+        numbers = tuple(float(text) for text in texts)
+    except ValueError:
+        return None
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        return None
+    if count > 1 and max(map(abs, numbers)) > FAR_MM:
+        return None
+    return numbers

@@ -1,0 +1,240 @@
+"""Stored values to Hounsfield units, and padding (rules 10, 11 and 15)."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder
+from pydicom.pixels.utils import get_j2k_parameters
+from pydicom.uid import UID
+
+from ctcohort.base.faults import Fault
+
+CODECS = {
+    "1.2.840.10008.1.2.5": "dicomrle",  # RLE
+    "1.2.840.10008.1.2.4.50": "jpeg8",  # JPEG baseline
+    "1.2.840.10008.1.2.4.57": "jpeg8",  # JPEG lossless
+    "1.2.840.10008.1.2.4.70": "jpeg8",  # JPEG lossless, first-order prediction
+    "1.2.840.10008.1.2.4.80": "jpegls",  # JPEG-LS lossless
+    "1.2.840.10008.1.2.4.81": "jpegls",  # JPEG-LS near-lossless
+    "1.2.840.10008.1.2.4.90": "jpeg2k",  # JPEG 2000 lossless
+    "1.2.840.10008.1.2.4.91": "jpeg2k",  # JPEG 2000
+}
+"""Codec of imagecodecs per compressed transfer syntax: always the same one, so that lossy pixels
+come out the same everywhere. While they decode, other threads run."""
+
+PIXEL_KEYWORDS = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+)
+"""What decoding and padding need of a header."""
+
+_END_OF_IMAGE = b"\xff\xd9"
+"""The marker at the end of every JPEG stream."""
+
+HARMLESS_PADDING_HU = -900.0
+"""Padding above this could be tissue, and is only applied where it touches the border (rule 11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """Stored values, first to last, that stand for no measurement (PS3.3 C.7.5.1.1.2)."""
+
+    first: int
+    last: int
+
+
+def check_decoder(transfer_syntax: str) -> None:
+    """Raise `undecodable_pixels`, naming what is missing, unless pixels can be decoded."""
+    syntax = UID(transfer_syntax)
+    if not syntax.is_transfer_syntax or not syntax.is_encapsulated:
+        return
+    codec = CODECS.get(transfer_syntax)
+    if codec is None:
+        raise Fault("undecodable_pixels", f"no decoder exists for {syntax.name} ({syntax})")
+    if not getattr(imagecodecs, codec.upper()).available:
+        raise Fault(
+            "undecodable_pixels",
+            f"{syntax.name} ({syntax}) needs the codec {codec}, which the installed imagecodecs"
+            f" {imagecodecs.__version__} lacks",
+        )
+
+
+def stored_values(dataset: Any, pixel_data: memoryview | None = None) -> NDArray[np.integer[Any]]:
+    """Decoded pixels of an instance, (frames, rows, columns), in the pixels' own signedness.
+
+    Of each value the lowest BitsStored bits count, as the others may hold an overlay (PS3.5 8.1.1);
+    but padding that does not fit into them stays what the header says it is.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Has the image pixel module (PS3.3 C.7.6.3), `PIXEL_KEYWORDS`.
+    pixel_data : memoryview, optional
+        Value of its PixelData; None where the dataset itself has it.
+
+    Raises
+    ------
+    Fault
+        `undecodable_pixels`.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    check_decoder(syntax)
+    if dataset.get("SamplesPerPixel", 1) != 1:
+        raise Fault("undecodable_pixels", "more than one sample per pixel: not a CT image")
+    bits = dataset.get("BitsStored") or dataset.BitsAllocated
+    high = dataset.get("HighBit")
+    if not syntax.is_encapsulated and high and high >= bits:
+        raise Fault(
+            "undecodable_pixels",
+            f"HighBit is {high} with BitsStored {bits}, expected {bits - 1} (PS3.5 8.1.1): values"
+            " that do not begin at bit 0 are not read",
+        )
+    data = memoryview(dataset.PixelData) if pixel_data is None else pixel_data
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deviations that the decoders repair
+            if syntax.is_encapsulated:
+                values, bits = _decoded(dataset, bytes(data), bits)
+            else:
+                values, _ = get_decoder(syntax).as_array(data, raw=True, **_options(dataset))
+    except Exception as error:
+        raise Fault("undecodable_pixels", f"{type(error).__name__}: {error}") from None
+    return _lowest_bits(values.reshape(-1, *values.shape[-2:]), bits, padding_of(dataset))
+
+
+def _decoded(dataset: Any, data: bytes, bits: int) -> tuple[NDArray[np.integer[Any]], int]:
+    """Decompressed frames in the header's signedness, and how many bits of them count."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    codec = CODECS[syntax]
+    decode = getattr(imagecodecs, f"{codec}_decode")
+    count = int(dataset.get("NumberOfFrames", 1) or 1)
+    size = dataset.BitsAllocated // 8
+    kind = "i" if dataset.get("PixelRepresentation", 0) else "u"
+    frames = []
+    for frame in itertools.islice(generate_frames(data, number_of_frames=count), count):
+        if codec == "dicomrle":
+            pixels = np.frombuffer(decode(frame, np.dtype(f"<u{size}")), f"<u{size}")
+            pixels = pixels.reshape(dataset.Rows, dataset.Columns)
+        else:
+            pixels = decode(frame)
+        if codec == "jpeg8" and not frame.rstrip(b"\0\xff").endswith(_END_OF_IMAGE):
+            raise ValueError("the JPEG stream is cut off")  # libjpeg makes up the rest
+        if codec == "jpeg2k":  # its own header counts, where the two differ in sign
+            bits = min(bits, get_j2k_parameters(frame).get("precision", bits))
+        frames.append(pixels.view(f"{kind}{pixels.itemsize}"))
+    return np.stack(frames), bits
+
+
+def _lowest_bits(
+    values: NDArray[np.integer[Any]], bits: int, padding: Padding | None
+) -> NDArray[np.integer[Any]]:
+    """Values whose bits above the lowest `bits` are those of their sign, padding excepted."""
+    shift = max(0, 8 * values.itemsize - bits)
+    low, high = (limit >> shift for limit in _limits(values.dtype))
+    if low <= values.min(initial=0) and values.max(initial=0) <= high:
+        return values
+    lowest = (values << shift) >> shift
+    if padding is not None and not low <= padding.first <= padding.last <= high:
+        kept = (values >= padding.first) & (values <= padding.last)
+        lowest[kept] = values[kept]
+    return lowest
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
+def _options(dataset: Any) -> dict[str, Any]:
+    """What pydicom's decoders must know of pixels that come without their dataset."""
+    return {
+        "rows": dataset.Rows,
+        "columns": dataset.Columns,
+        "number_of_frames": int(dataset.get("NumberOfFrames", 1) or 1),
+        "samples_per_pixel": 1,
+        "photometric_interpretation": dataset.get("PhotometricInterpretation", "MONOCHROME2"),
+        "bits_allocated": dataset.BitsAllocated,
+        "bits_stored": dataset.BitsAllocated,  # all: see _lowest_bits
+        "pixel_representation": dataset.get("PixelRepresentation", 0),
+        "pixel_keyword": "PixelData",
+        "view_only": True,
+    }
+
+
+def padding_of(dataset: Any) -> Padding | None:
+    """The padding of an instance, read with the pixels' own signedness (63536 is -2000)."""
+    value = dataset.get("PixelPaddingValue")
+    if value is None:
+        return None
+    bits, signed = dataset.BitsAllocated, dataset.get("PixelRepresentation", 0) == 1
+    limit = dataset.get("PixelPaddingRangeLimit")
+    try:
+        ends = [_as_stored(end, bits, signed) for end in (value, value if limit is None else limit)]
+    except (TypeError, ValueError):
+        raise Fault(
+            "undecodable_pixels",
+            "PixelPaddingValue or PixelPaddingRangeLimit is not one number (PS3.3 C.7.5.1.1.2), so"
+            " nobody knows which pixels are padding",
+        ) from None
+    return Padding(min(ends), max(ends))
+
+
+def is_padding(
+    values: NDArray[np.integer[Any]], padding: Padding | None, *, slope: float, intercept: float
+) -> tuple[NDArray[np.bool_] | None, int]:
+    """Which pixels of one slice are padding, and how many padding values were left as tissue.
+
+    Parameters
+    ----------
+    values : (rows, columns) stored values
+
+    Returns
+    -------
+    mask : (rows, columns) of bool, or None where there is no padding
+    unapplied : number of pixels that hold a padding value inside the body
+    """
+    if padding is None:
+        return None, 0
+    mask = (values >= padding.first) & (values <= padding.last)
+    if not mask.any():
+        return None, 0
+    if max(padding.first * slope, padding.last * slope) + intercept <= HARMLESS_PADDING_HU:
+        return mask, 0
+    outside = _touching_border(mask)
+    return outside, int(mask.sum() - outside.sum())
+
+
+def _as_stored(value: int, bits: int, signed: bool) -> int:
+    value = int(value) & ((1 << bits) - 1)
+    return value - (1 << bits) if signed and value >> (bits - 1) else value
+
+
+def _touching_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The part of a mask that is 4-connected to the image's border."""
+    import SimpleITK as sitk  # a third of a second to import, and rarely needed
+
+    seed = mask.copy()
+    seed[1:-1, 1:-1] = False
+    grown = sitk.BinaryReconstructionByDilation(
+        sitk.GetImageFromArray(seed.astype(np.uint8)),
+        sitk.GetImageFromArray(mask.astype(np.uint8)),
+        foregroundValue=1.0,
+    )
+    return np.asarray(sitk.GetArrayFromImage(grown), dtype=np.bool_)

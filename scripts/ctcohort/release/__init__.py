@@ -1,0 +1,1 @@
+"""The data set without identity, and the guard that searches for identifiers."""

@@ -1,0 +1,474 @@
+"""``release/``: the volumes under names that say nothing, and no identifier beside them.
+
+It is made beside its place, guarded there, and renamed as the last act. Volumes that an earlier
+release holds already are linked from it; new ones are copied from ``processed/``, so that no later
+edit of the one changes the other.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctcohort.base.faults import InputError
+from ctcohort.base.files import STORE, copy, read_table, sha256, write_bytes, write_table
+from ctcohort.base.naming import name_of
+from ctcohort.base.privacy import pseudonym
+from ctcohort.cohort.reviews import Review
+from ctcohort.config.settings import ReleaseSettings
+from ctcohort.dataset import manifest
+from ctcohort.release import guard, key_table
+from ctcohort.release.datacard import card
+from ctcohort.release.identities import Identities
+from ctcohort.volume.faces import face_possible
+
+FOLDER = Path("release")
+LEFT_OUT = Path("release.left_out.csv")
+LOCK = STORE / "release.lock"
+
+METADATA, CARD, CHECKSUMS = "metadata.csv", "README.md", "SHA256SUMS"
+_OURS = re.compile(rf"{key_table.NAME.pattern}\.npz|{METADATA}|{re.escape(CARD)}|{CHECKSUMS}")
+
+WHO = ("NoteAcc_DEID", "VolumeAcc_DEID", "MRN_DEID", "PatientAge", "PatientSex")
+"""Columns of the published RAD-ChestCT table."""
+
+LOG = manifest.COLUMNS[
+    manifest.COLUMNS.index("full_filename_npz") : manifest.COLUMNS.index("transform") + 1
+]
+
+MEASURED = (
+    *("manufacturer", "model", "convolution_kernel", "kvp", "slice_thickness"),
+    *("row_spacing", "column_spacing", "z_error_mm", "gap_mm"),
+    *("missing_slices", "dropped_slices", "extrapolated_slices"),
+    *("tilt_degrees", "obliquity_degrees", "fov_mm", "scan_length_mm"),
+    *("clipped_low", "clipped_high", "padded", "air_peak_hu"),
+    *("npz_sha256", "algorithm_version"),
+)
+"""The manifest's columns that say nothing of the patient or the archive."""
+
+OLDEST = 90
+"""Ages from here on are one: there are few of them, and they are known."""
+
+LONGEST_LABEL = 80
+"""Characters; a longer value of a carried column is free text."""
+
+SCANNER = ("manufacturer", "model", "convolution_kernel")
+SCANNER_PATIENTS = 2
+LABEL_PATIENTS = 5
+"""A word of a scanner's or kernel's name, or of a label, that stands with so many patients is no
+patient's name."""
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """An included scan: its row of the manifest, and what its record says.
+
+    `burned_in` is None where nobody knows.
+    """
+
+    row: Mapping[str, str]
+    burned_in: bool | None
+    face: bool
+    parameters: str
+
+    @property
+    def accession(self) -> str:
+        return self.row["accession"]
+
+    @property
+    def volume(self) -> Path:
+        return Path("processed") / f"{name_of(self.accession)}.npz"
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One release at a time: another would tidy away what this one has half made."""
+    STORE.mkdir(exist_ok=True)
+    with open(LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("another release is under way here; wait until it has ended") from None
+        yield
+
+
+@_alone()
+def make(
+    rules: ReleaseSettings,
+    *,
+    key: bytes,
+    reviews: Mapping[str, Review],
+    identities: Callable[[set[str]], Identities],
+    threads: int,
+) -> list[str]:
+    """Make ``release/`` in the working directory out of what ``manifest.csv`` includes.
+
+    Parameters
+    ----------
+    identities : callable
+        Gathers what may not be found, given words that may.
+
+    Returns
+    -------
+    list of str
+        Lines that say what was done.
+
+    Raises
+    ------
+    InputError
+        Something is not as it must be, or the guard found something; the earlier release, if there
+        is one, is as it was.
+    """
+    final = FOLDER.resolve()
+    table = key_table.location(rules.key_table, final)
+    _recover(final)
+    rows = _manifest()
+    carried = [column for column in rows[0] if column not in manifest.COLUMNS] if rows else []
+    columns = _columns(carried, rules)
+    scans, left_out = choose(rows, rules, reviews)
+    write_table(LEFT_OUT, ("accession", "reason"), _left_out(left_out))
+    if not scans:
+        counted = _counted(left_out.values()) or "manifest.csv includes none"
+        raise InputError(f"no scan can be released: {counted}; {LEFT_OUT} names them")
+    names = {accession: name for name, accession in _names(table, final, scans, key).items()}
+    named = sorted((names[scan.accession], scan) for scan in scans)
+    metadata = [_row(name, scan, key, rules) for name, scan in named]
+    _assert_labels(metadata, carried)
+    reasons = [row["status_reason"] for row in rows if row["status"] != "included"]
+    texts = {
+        METADATA: _table(columns, metadata),
+        CARD: card(
+            metadata,
+            reasons=Counter([*reasons, *left_out.values()]),
+            parameters=_parameters(scans),
+            rules=rules,
+            labels=carried,
+            about=_about(rules.about),
+        ).encode(),
+    }
+    texts[CHECKSUMS] = _checksums(named, texts)
+    told = [f"left out: {_counted(left_out.values())}; {LEFT_OUT} names them"] if left_out else []
+    has = f"release/ has {len(named)} scan{'s' if len(named) > 1 else ''}"
+    if _is_there(final, named, texts, threads):
+        return [f"{has}, as before: nothing to do", *told]
+    part = final.with_name(f".{final.name}.part")
+    try:
+        proven = _build(part, final, named, texts, threads)
+        sought = identities(_common_words(metadata, carried))
+        _guard(part, proven, sought)
+        _put(part, final)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return [has, *told, *(f"warning: {line}" for line in sought.limits())]
+
+
+def choose(
+    rows: Iterable[Mapping[str, str]], rules: ReleaseSettings, reviews: Mapping[str, Review]
+) -> tuple[list[Scan], dict[str, str]]:
+    """The scans to release, and the others of the manifest's included ones with their reason."""
+    scans, left_out = [], {}
+    for row in rows:
+        if row["status"] != "included":
+            continue
+        scan, reason = _judge(row, rules, reviews.get(row["accession"]))
+        if reason:
+            left_out[row["accession"]] = reason
+        else:
+            scans.append(scan)
+    return scans, left_out
+
+
+def _judge(
+    row: Mapping[str, str], rules: ReleaseSettings, review: Review | None
+) -> tuple[Scan, str]:
+    scan = _scan(row)
+    age = row["age_years"]
+    reasons = {
+        "reviewed_bad": review is not None and review.verdict == "bad",
+        "burned_in_unknown": scan.burned_in is None,
+        "burned_in_annotation": scan.burned_in,
+        "face_possible": scan.face and rules.faces != "include",
+        "age_unknown": rules.min_age is not None and not age,
+        "under_min_age": rules.min_age is not None and age and float(age) < rules.min_age,
+        "not_reviewed": rules.reviewed_only and review is None,
+    }
+    return scan, next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _scan(row: Mapping[str, str]) -> Scan:
+    """The scan with what its record says of it.
+
+    Records of earlier versions of the workflow do not say all; then the files are looked at.
+    """
+    volume = Path("processed") / f"{name_of(row['accession'])}.npz"
+    try:
+        record = json.loads(volume.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        raise InputError(
+            f"{volume.with_suffix('.json')} is not there or cannot be read; run snakemake again"
+        ) from None
+    parameters = json.dumps([record["algorithm_version"], record["parameters"]], sort_keys=True)
+    if "face_possible" in record:
+        return Scan(row, record["burned_in_annotation"], record["face_possible"], parameters)
+    with np.load(volume) as arrays:
+        face = face_possible(arrays["ct"], arrays["spacing"])
+    return Scan(row, _burned_in(Path("raw") / volume.stem), face, parameters)
+
+
+def _burned_in(raw: Path) -> bool | None:
+    from pydicom import dcmread
+
+    headers = [
+        dcmread(path, stop_before_pixels=True, specific_tags=["BurnedInAnnotation"])
+        for path in raw.glob("*.dcm")
+    ]
+    if not headers:
+        return None
+    return any(header.get("BurnedInAnnotation", "") == "YES" for header in headers)
+
+
+def _columns(carried: Sequence[str], rules: ReleaseSettings) -> tuple[str, ...]:
+    face = ("face_possible",) if rules.faces == "include" else ()
+    own = (*WHO, "split", "flags", *LOG, *MEASURED, *face)
+    clash = sorted(set(carried) & set(own))
+    if clash:
+        raise InputError(
+            f"columns.carry: {', '.join(clash)} is a column of the release's own; rename it in the"
+            " report table"
+        )
+    return (*own, *carried)
+
+
+def _names(table: Path, final: Path, scans: Sequence[Scan], key: bytes) -> dict[str, str]:
+    """The key table with a name for every scan; written before anything bears such a name."""
+    names = key_table.read(table, key)
+    released = {path.stem for path in final.glob("*.npz")} if final.is_dir() else set()
+    lost = sorted(released - names.keys())
+    if lost:
+        raise InputError(
+            f"release.key_table: {table} does not know {_some(lost)} of release/; put back the"
+            " table that they were named by, or remove release/ to give every scan a new name"
+        )
+    extended = key_table.extended(names, [(s.accession, s.row["split"]) for s in scans], key)
+    if extended != names or not table.exists():
+        key_table.write(table, extended, key)
+    return extended
+
+
+def _left_out(reasons: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"accession": accession, "reason": reason} for accession, reason in reasons.items()]
+
+
+def _parameters(scans: Sequence[Scan]) -> dict[str, Any]:
+    """The config's `volume` that made every volume."""
+    made = {scan.parameters for scan in scans}
+    if len(made) > 1:
+        raise InputError(
+            "the volumes were made with different parameters or algorithm versions; run snakemake"
+            " again before the release"
+        )
+    parameters: dict[str, Any] = json.loads(made.pop())[1]
+    return parameters
+
+
+def _row(name: str, scan: Scan, key: bytes, rules: ReleaseSettings) -> dict[str, object]:
+    row = scan.row
+    own: dict[str, object] = {
+        **row,
+        "NoteAcc_DEID": name,
+        "VolumeAcc_DEID": f"{name}.npz",
+        "MRN_DEID": f"mrn{pseudonym('release ' + row['patient'], key)[:12]}",
+        "PatientAge": _age(row["age_years"]),
+        "PatientSex": row["sex"] if row["sex"] in ("F", "M", "O") else "",
+        "full_filename_npz": f"{name}.npz",
+    }
+    if rules.faces == "include":
+        own["face_possible"] = str(scan.face).lower()
+    return own
+
+
+def _age(years: str) -> str:
+    """As PatientAge is written (PS3.5 6.2, AS), in whole years."""
+    return f"{min(int(float(years)), OLDEST):03d}Y" if years else ""
+
+
+def _assert_labels(metadata: Sequence[Mapping[str, object]], carried: Sequence[str]) -> None:
+    for column in carried:
+        if any(len(str(row[column])) > LONGEST_LABEL for row in metadata):
+            raise InputError(
+                f"columns.carry: {column} has values of more than {LONGEST_LABEL} characters, which"
+                " read like free text; take the column out of columns.carry"
+            )
+
+
+def _table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _checksums(named: Sequence[tuple[str, Scan]], texts: Mapping[str, bytes]) -> bytes:
+    """As ``sha256sum`` writes and checks them."""
+    sums = {f"{name}.npz": scan.row["npz_sha256"] for name, scan in named}
+    sums |= {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
+
+
+def _about(path: str | None) -> str:
+    """What the maintainers of the data say of it themselves."""
+    if path is None:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            f"release.about: {path} cannot be read; expected a Markdown file in UTF-8"
+        ) from None
+
+
+def _is_there(
+    final: Path, named: Sequence[tuple[str, Scan]], texts: Mapping[str, bytes], threads: int
+) -> bool:
+    """Whether the release is what would be made: its texts, and its volumes by their checksums."""
+    if not final.is_dir():
+        return False
+    there = {path.name: path for path in final.iterdir()}
+    sums = {f"{name}.npz": scan.row["npz_sha256"] for name, scan in named}
+    if there.keys() != texts.keys() | sums.keys():
+        return False
+    if any(there[name].read_bytes() != text for name, text in texts.items()):
+        return False
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(sha256, (there[name] for name in sums))) == list(sums.values())
+
+
+def _build(
+    part: Path,
+    final: Path,
+    named: Sequence[tuple[str, Scan]],
+    texts: Mapping[str, bytes],
+    threads: int,
+) -> list[Path]:
+    """Write the new release to `part`; the volumes that are proven to hold no text."""
+    if final.is_dir():
+        strange = [path for path in final.iterdir() if not _OURS.fullmatch(path.name)]
+        if strange:
+            raise InputError(
+                f"release/ holds {len(strange)} files that this command did not write and would"
+                " remove; move them elsewhere"
+            )
+    part.mkdir()
+    for name, text in texts.items():
+        write_bytes(part / name, text)
+
+    def take(each: tuple[str, Scan]) -> list[Path]:
+        name, scan = each
+        target, earlier = part / f"{name}.npz", final / f"{name}.npz"
+        if earlier.exists():
+            os.link(earlier, target)
+            proof = guard.check_volume(target)
+            if not proof.faults and proof.sha256 == scan.row["npz_sha256"]:
+                return [] if proof.wide else [target]
+            target.unlink()
+        copy(scan.volume, target)
+        proof = guard.check_volume(target)
+        if proof.sha256 != scan.row["npz_sha256"]:
+            raise InputError(
+                f"{scan.volume} is not the file that manifest.csv describes; run `make verify`, or"
+                " remove it and run snakemake again"
+            )
+        if proof.faults:
+            raise InputError(f"{scan.volume}: {proof.faults[0]}; it is not released")
+        return [] if proof.wide else [target]
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [path for proven in pool.map(take, named) for path in proven]
+
+
+def _guard(part: Path, proven: Sequence[Path], identities: Identities) -> None:
+    """Nothing is there that may not be: volumes that are `proven` to hold no text hold none."""
+    identities.any_date = identities.any_uid = True
+    findings = guard.search(part, identities, leave=proven)
+    if findings:
+        shown = "".join(f"\n  {line}" for line in guard.summary(findings))
+        raise InputError(
+            f"the guard found what a release may not hold; nothing was released:{shown}\n"
+            "A column that columns.carry names can be taken out of it; a scan can be reviewed as"
+            " bad."
+        )
+
+
+def _common_words(metadata: Sequence[Mapping[str, object]], carried: Sequence[str]) -> set[str]:
+    """Words that stand with several patients in the columns whose text is a header's or a label."""
+    common = set()
+    for columns, enough in ((SCANNER, SCANNER_PATIENTS), (carried, LABEL_PATIENTS)):
+        patients: dict[str, set[object]] = {}
+        for row in metadata:
+            for column in columns:
+                for word in re.findall(r"[^\W\d_]+", str(row[column]).upper()):
+                    patients.setdefault(word, set()).add(row["MRN_DEID"])
+        common |= {word for word, who in patients.items() if len(who) >= enough}
+    return common
+
+
+def _put(part: Path, final: Path) -> None:
+    """Put the new release in the place of the earlier one; whoever is killed here leaves one whole
+    (see `_recover`)."""
+    if final.exists():
+        final.rename(_old(final))
+    part.rename(final)
+    shutil.rmtree(_old(final), ignore_errors=True)
+
+
+def _recover(final: Path) -> None:
+    """Tidy up after a run that was killed: the earlier release comes back, half-made ones go."""
+    old = _old(final)
+    if old.exists() and not final.exists():
+        old.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(final.with_name(f".{final.name}.part"), ignore_errors=True)
+
+
+def _old(final: Path) -> Path:
+    return final.with_name(f".{final.name}.old")
+
+
+def _manifest() -> list[dict[str, str]]:
+    path = Path("manifest.csv")
+    if not path.exists():
+        raise InputError("manifest.csv is not there; run snakemake first")
+    csv.field_size_limit(2**31 - 1)
+    rows = list(read_table(path))
+    if any(row["status"] == "included" and not row["patient"] for row in rows):
+        raise InputError(
+            "manifest.csv was written without privacy.key_file, so it names no patient; run"
+            " snakemake again"
+        )
+    return rows
+
+
+def _counted(reasons: Iterable[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in Counter(reasons).most_common())
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -1,0 +1,96 @@
+"""What the archive answered for each accession, kept so that nothing is asked twice.
+
+``index/answers/<name>.json.gz``, one file per accession, written whole and renamed: a killed index
+goes on where it was, and a withdrawn patient is one file to delete. It holds the attributes that
+`headers.Header` has and nothing else.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ctcohort.archives.protocol import FoundSeries, Query
+from ctcohort.base.faults import Fault
+from ctcohort.base.files import ASK_AGAIN, STORE, write_bytes, write_lines
+from ctcohort.base.naming import name_of
+from ctcohort.dicom.headers import Header, pack, unpack
+
+
+@dataclass(slots=True)
+class Answer:
+    """The series found for an accession by a query, and the headers of those looked at."""
+
+    series: list[FoundSeries] = field(default_factory=list)
+    headers: dict[str, list[Header]] = field(default_factory=dict)
+    query: Query | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether it need not be asked for again: what was found is online and has arrived."""
+        counts = {series.series_uid: series.instances for series in self.series}
+        arriving = any(counts[uid] != len(headers) for uid, headers in self.headers.items())
+        return bool(counts) and not arriving and not any(series.offline for series in self.series)
+
+
+def path_of(accession: str) -> Path:
+    """Where the answer for an accession is kept."""
+    return STORE / "answers" / f"{name_of(accession)}.json.gz"
+
+
+def save(accession: str, answer: Answer) -> None:
+    """Keep an answer; an equal one is left alone."""
+    content = {
+        "query": asdict(answer.query) if answer.query else None,
+        "series": [asdict(series) for series in answer.series],
+        "headers": {uid: pack(headers) for uid, headers in sorted(answer.headers.items())},
+    }
+    packed = gzip.compress(json.dumps(content).encode(), 1, mtime=0)
+    path = path_of(accession)
+    if not path.exists() or path.read_bytes() != packed:
+        write_bytes(path, packed)
+
+
+def load(accession: str) -> Answer | None:
+    """The kept answer, or None where there is none or it cannot be read."""
+    try:
+        content = json.loads(gzip.decompress(path_of(accession).read_bytes()))
+        query = content["query"] and Query(
+            tuple(content["query"]["accession_numbers"]), content["query"]["study_uid"]
+        )
+        return Answer(
+            [FoundSeries(**series) for series in content["series"]],
+            {uid: unpack(packed) for uid, packed in content["headers"].items()},
+            query,
+        )
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return None  # damaged, or kept by a release that knew other facts
+
+
+def forget(accession: str) -> None:
+    """Drop an answer that the archive no longer stands by, and make the ledger ask again."""
+    path_of(accession).unlink(missing_ok=True)
+    write_lines(ASK_AGAIN, [accession])
+
+
+def headers_of(accession: str, series_uid: str) -> list[Header]:
+    """Headers of the chosen series, from the kept answer."""
+    answer = load(accession)
+    if answer is None or series_uid not in answer.headers:
+        raise Fault(
+            "archive_refused",
+            f"{path_of(accession)} does not know series {series_uid};"
+            " run `snakemake --forcerun index_series` to ask the archive again",
+        )
+    return answer.headers[series_uid]
+
+
+def patient_key() -> bytes:
+    """Key of `headers.patient_mark`: random, made once, private to this working directory."""
+    path = STORE / "patient.key"
+    if not path.exists():
+        write_bytes(path, secrets.token_bytes(32))
+    return path.read_bytes()

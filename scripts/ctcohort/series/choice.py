@@ -1,0 +1,182 @@
+"""Which one series of an accession becomes its volume, and why each other one does not."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ctcohort.base.reasons import SELECTED
+from ctcohort.config.settings import SeriesSettings, VolumeSettings
+from ctcohort.dicom.headers import CT_CLASSES, SECONDARY_CAPTURE, Header
+from ctcohort.series.geometry import Verdict, assess
+
+NEVER = {
+    "LOCALIZER": "localizer",
+    "REFORMATTED": "derived",
+    "SECONDARY": "secondary",
+}
+"""ImageType values that never pass, wherever they stand, the most telling first (PS3.3 C.7.6.1.1.2
+and C.8.2.1.1.1)."""
+
+MISSING = "MISSING"
+"""What `series.kinds` calls an absent or empty ImageType."""
+
+SPECTRAL = re.compile(
+    r"^(VMI|MAT_\w+|EFF_ATOMIC_NUM|ELECTRON_DENSITY)$|MONO(?!CHROME)|VIRTUAL|VNC|IODINE|MATERIAL|Z_?EFF",
+    re.IGNORECASE,
+)
+"""ImageType values from the third on that name a multi-energy product: the defined terms of PS3.3
+C.8.15.3.8 and C.8.22.4, and what scanners write instead."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One series of the accession: what the archive says of it, and the verdict.
+
+    `headers` is None where the archive was not asked for every instance, because the series could
+    not win; `instances` and `modality` are the archive's own words then.
+    """
+
+    series_uid: str
+    study_uid: str
+    instances: int
+    headers: Sequence[Header] | None
+    modality: str = "CT"
+    verdict: Verdict = field(default_factory=Verdict)
+    reason: str = ""
+
+    @property
+    def arriving(self) -> bool:
+        """Whether the archive counted another number of instances than it has headers of."""
+        return self.headers is not None and len(self.headers) != self.instances
+
+    @property
+    def first(self) -> Header | None:
+        """Header of the instance with the smallest UID, so that it does not depend on order."""
+        return min(self.headers, key=lambda h: h.sop_instance_uid) if self.headers else None
+
+
+def choose(
+    candidates: Sequence[Candidate], series: SeriesSettings, volume: VolumeSettings
+) -> Candidate | None:
+    """Judge every candidate and select at most one; each gets its `reason`.
+
+    The winner has the most distinct slice positions; among equals `prefer_kernels` decides, then
+    `tie_break`. The order of `candidates` never matters. As long as a candidate that may be usable
+    is still arriving, none is selected.
+    """
+    usable = []
+    for candidate in candidates:
+        candidate.reason = judge(candidate, series, volume)
+        if not candidate.reason:
+            usable.append(candidate)
+    usable.sort(key=_rank(series))
+    if any(candidate.reason == "still_arriving" for candidate in candidates):
+        for candidate in usable:
+            candidate.reason = "fewer_slices"
+        return None
+    for place, candidate in enumerate(usable):
+        most = usable[0].verdict.measures.slices
+        fewer = candidate.verdict.measures.slices < most
+        candidate.reason = SELECTED if place == 0 else "fewer_slices" if fewer else "tie_lost"
+    return usable[0] if usable else None
+
+
+def judge(candidate: Candidate, series: SeriesSettings, volume: VolumeSettings) -> str:
+    """Why a candidate cannot be used, or an empty string; sets its verdict."""
+    headers = candidate.headers
+    if headers is None:
+        if candidate.modality not in ("", "CT"):
+            return "not_ct"
+        return "too_few_slices" if candidate.instances < series.min_slices else "fewer_slices"
+    images = [
+        header
+        for header in sorted(headers, key=lambda h: h.sop_instance_uid)
+        if header.sop_class_uid in CT_CLASSES
+    ]
+    if not has_images(candidate):
+        captured = all(h.sop_class_uid.startswith(SECONDARY_CAPTURE) for h in headers)
+        return "secondary" if captured else "not_ct"
+    candidate.verdict = assess(images, volume, min_slices=series.min_slices)
+    kinds = Counter(_kind_reason(header, series) for header in images)
+    return (
+        kinds.most_common(1)[0][0]
+        or _product_reason(images, series)
+        or ("still_arriving" if candidate.arriving else "")
+        or candidate.verdict.reason
+        or _kept_kind_reason(candidate.verdict, series)
+        or _fov_reason(candidate.verdict, series)
+    )
+
+
+def has_images(candidate: Candidate) -> bool:
+    """Whether a candidate has CT images, as far as its headers are known."""
+    if candidate.headers is None:
+        return candidate.modality in ("", "CT")
+    return any(header.sop_class_uid in CT_CLASSES for header in candidate.headers)
+
+
+def _kind_reason(header: Header, series: SeriesSettings) -> str:
+    reasons = [_type_reason(frame.image_type, header, series) for frame in header.frames]
+    return next(filter(None, [*reasons, _type_reason(header.image_type, header, series)]), "")
+
+
+def _type_reason(image_type: tuple[str, ...], header: Header, series: SeriesSettings) -> str:
+    values = [value.upper() for value in image_type]
+    for value, reason in NEVER.items():
+        if value in values:
+            return reason
+    kind = values[0] if values and values[0] else MISSING
+    if kind in {allowed.upper() for allowed in series.kinds}:
+        return ""
+    if kind == MISSING:
+        return "unreadable_header"
+    if kind == "DERIVED" and header.lossy and values[1:] in (["PRIMARY"], ["PRIMARY", "AXIAL"]):
+        return "" if series.allow_lossy else "derived_lossy"
+    return "derived"
+
+
+def _kept_kind_reason(verdict: Verdict, series: SeriesSettings) -> str:
+    """A kind that only some of the slices have, among those that geometry kept."""
+    assert verdict.stack is not None
+    kept = (s.header for s in verdict.stack.slices)
+    return next(filter(None, (_kind_reason(header, series) for header in kept)), "")
+
+
+def _product_reason(images: Sequence[Header], series: SeriesSettings) -> str:
+    for header in images:
+        types = [header.image_type, *(frame.image_type for frame in header.frames)]
+        terms = {value for image_type in types for value in image_type[2:]}
+        if header.multienergy or any(map(SPECTRAL.search, terms)):
+            return "spectral"
+        if series.contrast == "none" and header.contrast_agent:
+            return "contrast"
+        if any(re.search(p, header.series_description) for p in series.exclude_description_regex):
+            return "description_excluded"
+    return ""
+
+
+def _fov_reason(verdict: Verdict, series: SeriesSettings) -> str:
+    small = series.min_fov_mm is not None and (verdict.measures.fov_mm or 0) < series.min_fov_mm
+    return "fov_too_small" if small else ""
+
+
+def _rank(series: SeriesSettings) -> Callable[[Candidate], tuple[object, ...]]:
+    def rank(candidate: Candidate) -> tuple[object, ...]:
+        first = candidate.first
+        assert first is not None
+        kernel = next(
+            (i for i, p in enumerate(series.prefer_kernels) if re.search(p, first.kernel)),
+            len(series.prefer_kernels),
+        )
+        values = {
+            "slice_thickness": (first.slice_thickness is None, first.slice_thickness or 0.0),
+            "series_number": (first.series_number is None, first.series_number or 0),
+            "series_uid": (False, candidate.series_uid),
+        }
+        ties = [values[name] for name in series.tie_break]
+        return (-candidate.verdict.measures.slices, kernel, *ties, candidate.series_uid)
+
+    return rank

@@ -1,0 +1,478 @@
+"""Slices to a stack: their order, their spacing, and whether a volume can be made of them.
+
+Everything here rests on headers, so the verdict is known before a pixel moves, and the same code
+judges the files again before they become a volume. Vectors are patient LPS in mm. The order of a
+stack is from the head to the feet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctcohort.config.settings import VolumeSettings
+from ctcohort.dicom.headers import CT_CLASSES, Frame, Header
+
+Array = NDArray[np.float64]
+
+ORIENTATION_TOLERANCE = 1e-3
+"""Largest difference of an ImageOrientationPatient component from the series' median (rule 1)."""
+
+SPACING_TOLERANCE = 1e-3
+"""Largest relative difference of PixelSpacing inside a series: rounding of the DS text (rule 3)."""
+
+SAME_POSITION_MM = 0.05
+"""Slices nearer than this are at one position (rule 4); a quarter of the finest CT increment."""
+
+MINORITY = 0.1
+"""Share of slices that may differ from the others and be dropped (rule 3)."""
+
+IN_PLANE_PIXELS = 0.5
+"""Largest distance of a slice's in-plane position from the fitted line, in pixels (rule 3)."""
+
+MAX_OBLIQUITY_DEGREES = 10.0
+"""Largest angle between an array axis and its patient axis (rule 5)."""
+
+REGULAR_MM, REGULAR_STEPS = 0.1, 0.02
+"""Largest residual of evenly spaced positions, in mm and in steps, whichever is more (rule 7)."""
+
+GAP_STEPS = 1.5
+"""An interval of more steps than this is a gap; fewer than 1/2 step is no step (rule 7)."""
+
+BIN_MM = 0.01
+"""Width of the bins in which the commonest interval is sought (rule 7)."""
+
+STEP_SPREAD = 0.15
+"""Intervals within this share of the commonest one are averaged to the step (rule 7)."""
+
+MIN_TILT_DRIFT_MM = 0.8
+"""Total sideways drift below which a stack counts as upright (rule 9)."""
+
+FULL_PASS = 0.9
+"""Share of the extent, or of the positions, that makes a pass a full one (rule 4)."""
+
+HOUNSFIELD_NAMES = frozenset(
+    {"", "HU", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS", "HOUNDSFIELD UNIT", "HOUNDSFIELD UNITS"}
+)
+"""RescaleType values that mean HU, in upper case (PS3.3 C.11.1.1.2; the misspelling is GE's)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One slice: an instance, and which of its frames."""
+
+    header: Header
+    frame: Frame
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A slice that is not used, and why: `duplicate`, `other_pass`, `minority`, or a reason."""
+
+    sop_instance_uid: str
+    frame: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Slices in order from head to feet, and where they lie.
+
+    Attributes
+    ----------
+    slices : one per distinct position
+    rivals : slices at the position of ``slices[i]`` that only their pixels can tell apart
+    row_direction : unit vector of increasing column index
+    column_direction : unit vector of increasing row index
+    stack_direction : unit vector from the first slice to the last; not normal to the slices where
+        the gantry was tilted
+    distances : (n,) along `stack_direction` from the first slice, mm, ascending
+    step : the slice spacing, mm
+    origin : centre of the first voxel of the first slice
+    row_spacing, column_spacing : distance between rows, between columns, mm
+    """
+
+    slices: tuple[Slice, ...]
+    rivals: tuple[tuple[Slice, ...], ...]
+    row_direction: Array
+    column_direction: Array
+    stack_direction: Array
+    distances: Array
+    step: float
+    origin: Array
+    row_spacing: float
+    column_spacing: float
+    regular: bool
+    tilted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What the ledger says about a series' geometry; None where it could not be measured."""
+
+    slices: int = 0
+    rows: int | None = None
+    columns: int | None = None
+    row_spacing: float | None = None
+    column_spacing: float | None = None
+    slice_spacing: float | None = None
+    spacing_regular: bool | None = None
+    z_error_mm: float | None = None
+    gap_mm: float | None = None
+    missing_slices: int | None = None
+    duplicate_positions: int | None = None
+    tilt_degrees: float | None = None
+    obliquity_degrees: float | None = None
+    fov_mm: float | None = None
+    scan_length_mm: float | None = None
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Whether a volume can be made, of what, and what was measured on the way.
+
+    `reason` is empty for a usable series, else a word of `vocabulary.SERIES_REASONS`.
+    """
+
+    reason: str = ""
+    stack: Stack | None = None
+    dropped: list[Dropped] = field(default_factory=list)
+    measures: Measures = field(default_factory=Measures)
+
+
+def assess(headers: Sequence[Header], rules: VolumeSettings, *, min_slices: int = 2) -> Verdict:
+    """Order the slices of one series and judge its geometry (rules 1 to 10).
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        Every instance of the series, in any order: the result does not depend on it.
+    rules : VolumeSettings
+        `irregular_spacing`, `max_z_error_mm`, `max_gap_mm` and `gantry_tilt` decide here.
+    min_slices : int
+        Fewer distinct positions are `too_few_slices`.
+    """
+    verdict = Verdict()
+    slices = _eligible(headers, verdict)
+    if not slices:
+        verdict.reason = Counter(drop.why for drop in verdict.dropped).most_common(1)[0][0]
+        return verdict
+    orientations = np.array([s.frame.orientation for s in slices])
+    kinds = [s.frame.image_type[:1] for s in slices]
+    common = Counter(kinds).most_common(1)[0][0]
+    median = np.median(orientations, axis=0)
+    alike = np.abs(orientations - median).max(axis=1) <= ORIENTATION_TOLERANCE + 1e-9
+    alike &= np.array([kind == common for kind in kinds])
+    axes = _axes(median)
+    if axes is None:
+        verdict.reason = "mixed_geometry" if not alike.all() else "no_geometry"
+        return verdict
+    slices, agree = _majority(slices, alike, axes[2], verdict)
+    passes = Counter(_places(_positions(slices) @ axes[2]))
+    slices = _one_pass(slices, axes[2], verdict)
+    matrices = [(s.header.rows, s.header.columns) for s in slices]
+    spacings = np.array([s.frame.pixel_spacing for s in slices])
+    usual = np.median(spacings, axis=0)
+    alike = (np.abs(spacings - usual) <= SPACING_TOLERANCE * usual).all(axis=1)
+    matrix = Counter(matrices).most_common(1)[0][0]
+    alike &= np.array([each == matrix for each in matrices])
+    slices, agree_too = _majority(slices, alike, axes[2], verdict)
+    stack, measures, aligned = _stack(slices, axes, usual)
+    extra = sum(passes.values()) - len(passes) + sum(h.copies - 1 for h in headers)
+    verdict.measures = _with(measures, matrix, extra, rules)
+    verdict.reason = (
+        ("" if agree and agree_too else "mixed_geometry")
+        or ("too_few_slices" if measures.slices < 2 else "")  # tilted or oblique: nobody knows
+        or ("not_axial" if (measures.obliquity_degrees or 0) > MAX_OBLIQUITY_DEGREES else "")
+        or ("too_few_slices" if measures.slices < min_slices else "")
+        or ("" if aligned else "mixed_geometry")
+        or _unusable(stack)
+        or _spacing_reason(stack, verdict.measures, rules)
+    )
+    if not verdict.reason:
+        verdict.stack = stack
+    return verdict
+
+
+def _eligible(headers: Sequence[Header], verdict: Verdict) -> list[Slice]:
+    """Slices that can belong to a volume, in an order that does not depend on the input's."""
+    slices = []
+    for header in sorted(headers, key=lambda h: h.sop_instance_uid):
+        for index, frame in enumerate(header.frames):
+            why = _ineligible(header, frame)
+            if why:
+                verdict.dropped.append(Dropped(header.sop_instance_uid, index, why))
+            else:
+                slices.append(Slice(header, frame, index))
+    return slices
+
+
+def _ineligible(header: Header, frame: Frame) -> str:
+    if header.sop_class_uid not in CT_CLASSES:
+        return "not_ct"
+    if "LOCALIZER" in (value.upper() for value in (*frame.image_type, *header.image_type)):
+        return "localizer"
+    spacing = frame.pixel_spacing
+    if (
+        frame.position is None
+        or frame.orientation is None
+        or not any(frame.orientation)
+        or spacing is None
+        or min(spacing) <= 0
+        or not header.rows
+        or not header.columns
+    ):
+        return "no_geometry"
+    return ""
+
+
+def _axes(orientation: Array) -> tuple[Array, Array, Array] | None:
+    """Row direction, column direction and normal: orthonormal, from one median orientation."""
+    row, column = orientation[:3], orientation[3:]
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if min(lengths) < 0.9 or max(lengths) > 1.1 or abs(row @ column) > 0.05:
+        return None
+    row = row / lengths[0]
+    column = column - (column @ row) * row
+    column = column / np.linalg.norm(column)
+    return row, column, np.cross(row, column)
+
+
+def _positions(slices: Sequence[Slice]) -> Array:
+    return np.array([s.frame.position for s in slices], dtype=np.float64)
+
+
+def _places(t: Array) -> list[int]:
+    """Number of the distinct position that each slice is at, counted along ascending `t`."""
+    order = np.argsort(t, kind="stable")
+    steps = np.diff(t[order]) > SAME_POSITION_MM
+    places = np.empty(len(t), dtype=int)
+    places[order] = np.concatenate([[0], np.cumsum(steps)])
+    return [int(place) for place in places]
+
+
+def _majority(
+    slices: list[Slice], alike: NDArray[np.bool_], normal: Array, verdict: Verdict
+) -> tuple[list[Slice], bool]:
+    """Drop a small minority; False where it is not small, or where dropping it leaves a gap."""
+    if alike.all():
+        return slices, True
+    if alike.sum() < (1 - MINORITY) * len(slices):
+        return slices, False
+    kept = [s for s, same in zip(slices, alike, strict=True) if same]
+    others = [s for s, same in zip(slices, alike, strict=True) if not same]
+    verdict.dropped += [Dropped(s.header.sop_instance_uid, s.index, "minority") for s in others]
+    t = np.unique(_positions(kept) @ normal)
+    intervals = np.diff(t)
+    wide = GAP_STEPS * np.median(intervals) if len(intervals) else np.inf
+    after = np.searchsorted(t, _positions(others) @ normal)
+    inside = (after > 0) & (after < len(t))
+    leaves_gap = any(intervals[i - 1] > wide for i in after[inside])
+    return kept, not leaves_gap
+
+
+def _one_pass(slices: list[Slice], normal: Array, verdict: Verdict) -> list[Slice]:
+    """Where several passes lie over each other, the largest one that is a full volume (rule 4)."""
+    t = _positions(slices) @ normal
+    keys: tuple[Callable[[Slice], object], ...] = (
+        lambda s: s.header.acquisition_number,
+        lambda s: s.header.acquisition_time,
+        lambda s: s.header.kernel,
+        lambda s: s.header.diameter,
+        lambda s: (s.header.acquisition_number, s.header.kernel, s.header.diameter),
+    )
+    repeats = len(set(_places(t))) < len(slices)
+    for key in keys:
+        values = np.array([str(key(s)) for s in slices])
+        parts = [np.flatnonzero(values == value) for value in np.unique(values)]
+        full = [part for part in parts if _is_full(t[part], t)]
+        if len(parts) < 2 or not full:
+            continue
+        best = min(full, key=lambda part: (-len(part), _numeric(values[part[0]])))
+        others = np.setdiff1d(np.arange(len(slices)), best)
+        low, high = t[best].min(), t[best].max()
+        between = int(((t[others] > low) & (t[others] < high)).sum())
+        if repeats or between > 2:
+            verdict.dropped += [
+                Dropped(slices[i].header.sop_instance_uid, slices[i].index, "other_pass")
+                for i in others
+            ]
+            return [slices[i] for i in best]
+    return slices
+
+
+def _numeric(text: str) -> tuple[float, str]:
+    try:
+        return float(text), text
+    except ValueError:
+        return np.inf, text
+
+
+def _is_full(t: Array, union: Array) -> bool:
+    """Whether a pass alone spans the union, one slice per position, without gaps."""
+    if len(t) < 2 or np.ptp(t) < FULL_PASS * np.ptp(union):
+        return False
+    intervals = np.diff(np.sort(t))
+    return bool(
+        intervals.min() > SAME_POSITION_MM and intervals.max() <= GAP_STEPS * np.median(intervals)
+    )
+
+
+def _stack(
+    slices: list[Slice], axes: tuple[Array, Array, Array], spacing: Array
+) -> tuple[Stack, Measures, bool]:
+    """Order slices along the line of their positions; False where they do not lie on a line."""
+    row, column, normal = axes
+    positions = _positions(slices)
+    t = positions @ normal
+    order = sorted(
+        range(len(slices)),
+        key=lambda i: (
+            slices[i].header.acquisition_number or 0,
+            slices[i].header.instance_number or 0,
+            slices[i].header.sop_instance_uid,
+            slices[i].index,
+        ),
+    )
+    places = _places(t)
+    groups: dict[int, list[int]] = {}
+    for i in order:
+        groups.setdefault(places[i], []).append(i)
+    chosen = [groups[place] for place in sorted(groups)]
+    first = [group[0] for group in chosen]
+    t, positions = t[first], positions[first]
+    drift, off_line = _line(t, positions @ np.stack([row, column], axis=1))
+    extent = float(np.ptp(t))
+    tilted = bool(np.linalg.norm(drift) * extent >= MIN_TILT_DRIFT_MM)
+    line = normal + drift[0] * row + drift[1] * column if tilted else normal
+    length = float(np.linalg.norm(line))
+    line = line / length
+    if line[2] > 0:  # towards the head: turn round, so that the first slice is the topmost
+        line, chosen, positions, t = -line, chosen[::-1], positions[::-1], -t[::-1]
+    distances = (t - t[0]) * length
+    step, regular = _step(distances)
+    in_plane = column - (column @ line) * line if tilted else column
+    across = row - (row @ line) * line if tilted else row
+    aligned = bool((off_line <= IN_PLANE_PIXELS * spacing[::-1] + 1e-6).all())
+    stack = Stack(
+        slices=tuple(slices[group[0]] for group in chosen),
+        rivals=tuple(tuple(slices[i] for i in group[1:]) for group in chosen),
+        row_direction=row,
+        column_direction=column,
+        stack_direction=line,
+        distances=distances,
+        step=step,
+        origin=positions[0],
+        row_spacing=float(spacing[0]),
+        column_spacing=float(spacing[1]),
+        regular=regular,
+        tilted=tilted,
+    )
+    intervals = np.diff(distances)
+    steps = intervals / step if step else intervals
+    measures = Measures(
+        slices=len(chosen),
+        row_spacing=stack.row_spacing,
+        column_spacing=stack.column_spacing,
+        slice_spacing=step or None,
+        spacing_regular=regular,
+        z_error_mm=round(float(np.abs(distances - step * np.arange(len(distances))).max()), 6),
+        gap_mm=float(intervals.max()) if len(intervals) else None,
+        missing_slices=int(sum(round(n) - 1 for n in steps if n >= GAP_STEPS)),
+        tilt_degrees=float(np.degrees(np.arctan(np.linalg.norm(drift)))) if tilted else 0.0,
+        obliquity_degrees=_obliquity(across, in_plane, line),
+        scan_length_mm=float(distances[-1]) + step,
+    )
+    return stack, measures, aligned
+
+
+def _line(t: Array, lateral: Array) -> tuple[Array, Array]:
+    """Slope (2,) of the in-plane position over `t`, and its largest distance (2,) from the line."""
+    if len(t) < 2:
+        return np.zeros(2), np.zeros(2)
+    design = np.stack([t - t.mean(), np.ones(len(t))], axis=1)
+    fit = np.linalg.lstsq(design, lateral, rcond=None)[0]
+    return fit[0], np.abs(lateral - design @ fit).max(axis=0)
+
+
+def _step(distances: Array) -> tuple[float, bool]:
+    """Slice spacing in mm, and whether the slices are evenly spaced (rule 7)."""
+    count = len(distances)
+    if count < 2:
+        return 0.0, True
+    intervals = np.diff(distances)
+    step = float(distances[-1]) / (count - 1)
+    index = np.arange(count)
+    residual = np.abs(distances - np.polyval(np.polyfit(index, distances, 1), index)).max()
+    in_range = ((intervals >= step / 2) & (intervals <= GAP_STEPS * step)).all()
+    if in_range and residual <= max(REGULAR_MM, REGULAR_STEPS * step):
+        return step, True
+    bins = Counter(round(float(interval) / BIN_MM) for interval in intervals)
+    mode = bins.most_common(1)[0][0] * BIN_MM
+    near = intervals[np.abs(intervals - mode) <= STEP_SPREAD * mode]
+    return float(near.mean()) if len(near) else mode, False
+
+
+def _obliquity(*array_axes: Array) -> float:
+    """Largest angle in degrees between an array axis and a patient axis of its own.
+
+    The stack comes last and must lie along z, the other two along x and y in either order.
+    """
+    x, y, z = (axis / np.linalg.norm(axis) for axis in array_axes)
+    along = min(abs(x[0]), abs(y[1])), min(abs(x[1]), abs(y[0]))
+    cosine = min(max(along), abs(z[2]))
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+
+
+def _with(
+    measures: Measures, matrix: tuple[int | None, int | None], extra: int, rules: VolumeSettings
+) -> Measures:
+    rows, columns = matrix
+    still = rules.irregular_spacing == "positions" and measures.spacing_regular is False
+    return replace(
+        measures,
+        rows=rows,
+        columns=columns,
+        duplicate_positions=extra,
+        z_error_mm=0.0 if still else measures.z_error_mm,
+        fov_mm=min(
+            (rows or 0) * (measures.row_spacing or 0),
+            (columns or 0) * (measures.column_spacing or 0),
+        ),
+    )
+
+
+def _unusable(stack: Stack) -> str:
+    """What else headers can show to be wrong with the slices of a stack."""
+    everything = [*stack.slices, *(s for group in stack.rivals for s in group)]
+    uids = Counter((s.header.sop_instance_uid, s.index) for s in everything)
+    if any(s.header.conflicting for s in everything) or max(uids.values()) > 1:
+        return "conflicting_instances"
+    if any(s.frame.rescale_type.upper() not in HOUNSFIELD_NAMES for s in everything):
+        return "not_hounsfield"
+    if any(
+        s.frame.slope is None or not s.frame.slope or s.frame.intercept is None for s in everything
+    ):
+        return "no_rescale"
+    if sum(map(bool, stack.rivals)) >= FULL_PASS * len(stack.slices):
+        return "duplicate_positions"
+    return ""
+
+
+def _spacing_reason(stack: Stack, measures: Measures, rules: VolumeSettings) -> str:
+    if stack.tilted and rules.gantry_tilt == "exclude":
+        return "tilted"
+    if stack.regular:
+        return ""
+    if rules.irregular_spacing == "exclude":
+        return "too_irregular"
+    if rules.irregular_spacing == "positions":
+        limit, value = rules.max_gap_mm, measures.gap_mm
+    else:
+        limit, value = rules.max_z_error_mm, measures.z_error_mm
+    return "too_irregular" if limit is not None and (value or 0) > limit else ""

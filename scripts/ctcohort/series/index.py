@@ -1,0 +1,198 @@
+"""The index: ask the archive for each accession, choose its series, and write the ledger's rows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import asdict, replace
+
+from ctcohort.archives.protocol import LOOKED_AT, Archive, Changed, FoundSeries, Query
+from ctcohort.base.faults import Fault
+from ctcohort.base.naming import name_of
+from ctcohort.base.reasons import SELECTED
+from ctcohort.config.settings import SeriesSettings, VolumeSettings
+from ctcohort.dicom.headers import Header, patient_mark
+from ctcohort.series import cache
+from ctcohort.series.cache import Answer
+from ctcohort.series.choice import Candidate, choose, has_images
+
+HEADER_BYTES = 4096
+"""What an instance weighs beyond its pixels, for the estimate."""
+
+
+def rows_of(
+    accession: str,
+    query: Query,
+    *,
+    patients: Set[str] | None,
+    archive: Archive,
+    series: SeriesSettings,
+    volume: VolumeSettings,
+) -> Iterator[dict[str, object]]:
+    """The ledger's rows for one accession.
+
+    Parameters
+    ----------
+    patients : set of str or None
+        The `headers.patient_mark` of which the series must have one; None where this is not
+        checked.
+
+    A transient archive fault gives one `no_answer` row; a permanent one is raised, because it would
+    be the same for every other accession.
+    """
+    try:
+        with archive.serving(accession):
+            answer = None if archive.answers_are_free else cache.load(accession)
+            if answer is None or not answer.settled or answer.query != query:
+                answer = Answer(archive.find(query), query=query)
+            reason = _accession_reason(answer, patients)
+
+            def keep() -> None:
+                if answer.series and not archive.answers_are_free:
+                    cache.save(accession, answer)
+
+            keep()
+            candidates = [] if reason else _settle(answer, query, archive, series, volume, keep)
+            if not reason and _several_patients(answer):
+                reason, candidates = "patient_mismatch", []
+    except Fault as fault:
+        if not fault.transient:
+            raise
+        if isinstance(fault, Changed):
+            cache.path_of(accession).unlink(missing_ok=True)
+        yield blank_row(accession, "no_answer")
+        return
+    if answer.series:
+        cache.save(accession, answer)
+    if not any(candidate.reason == SELECTED for candidate in candidates):
+        shutil.rmtree(LOOKED_AT / name_of(accession), ignore_errors=True)
+    if reason:
+        yield blank_row(accession, reason)
+        return
+    if not any(map(has_images, candidates)):
+        yield blank_row(accession, "no_ct_series")
+    for candidate in sorted(candidates, key=lambda c: (c.reason != SELECTED, c.series_uid)):
+        yield _row(accession, candidate)
+
+
+def blank_row(accession: str, reason: str) -> dict[str, object]:
+    """The row of an accession without a candidate."""
+    return {"accession": accession, "selected": False, "reason": reason}
+
+
+def _accession_reason(answer: Answer, patients: Set[str] | None) -> str:
+    if not answer.series:
+        return "not_found"
+    found = {series.patient for series in answer.series}
+    if len(found) > 1 or (patients is not None and not found <= patients):
+        return "patient_mismatch"
+    if len({series.study_uid for series in answer.series}) > 1:
+        return "ambiguous_study"
+    if any(series.offline for series in answer.series):
+        return "offline"
+    return ""
+
+
+def _several_patients(answer: Answer) -> bool:
+    """Whether instances belong to another patient than their series was found for."""
+    expected = {series.patient for series in answer.series}
+    told = {h.patient for headers in answer.headers.values() for h in headers if h.patient}
+    return bool(told - expected)
+
+
+def _settle(
+    answer: Answer,
+    query: Query,
+    archive: Archive,
+    series: SeriesSettings,
+    volume: VolumeSettings,
+    keep: Callable[[], None],
+) -> list[Candidate]:
+    """Choose among the candidates, asking for headers only of those that can still win; `keep`
+    them as they arrive."""
+    candidates = [
+        Candidate(
+            s.series_uid, s.study_uid, s.instances, answer.headers.get(s.series_uid), s.modality
+        )
+        for s in answer.series
+    ]
+    limits = {s.series_uid: s for s in answer.series}
+    while True:
+        best = choose(candidates, series, volume)
+        most = best.verdict.measures.slices if best else series.min_slices
+        open_ones = [
+            candidate
+            for candidate in candidates
+            if candidate.headers is None
+            and (
+                (at_most := limits[candidate.series_uid].slices_at_most) is None or at_most >= most
+            )
+        ]
+        if not open_ones:
+            return candidates
+        free = archive.answers_are_free
+        for candidate in open_ones if free else [max(open_ones, key=lambda c: c.instances)]:
+            headers = archive.headers(limits[candidate.series_uid])
+            candidate.headers = answer.headers[candidate.series_uid] = headers
+            if candidate.arriving:
+                _count_again(candidate, answer, archive.find(query))
+            keep()
+
+
+def _count_again(candidate: Candidate, answer: Answer, found: list[FoundSeries]) -> None:
+    """A count that differs from the headers and stays as it was is the archive's miscount."""
+    for index, series in enumerate(answer.series):
+        if series.series_uid == candidate.series_uid and series in found:
+            candidate.instances = len(candidate.headers or ())
+            answer.series[index] = replace(series, instances=candidate.instances)
+
+
+def _row(accession: str, candidate: Candidate) -> dict[str, object]:
+    first = candidate.first
+    row: dict[str, object] = {
+        "accession": accession,
+        "study_uid": candidate.study_uid,
+        "series_uid": candidate.series_uid,
+        "instances": candidate.instances,
+        "selected": candidate.reason == SELECTED,
+        "reason": candidate.reason,
+    }
+    if first is None:
+        return row
+    return row | {
+        **asdict(candidate.verdict.measures),
+        "series_number": first.series_number,
+        "series_description": " ".join(first.series_description.split()),
+        "modality": first.modality,
+        "body_part": first.body_part,
+        "image_type": "\\".join(first.image_type),
+        "manufacturer": first.manufacturer,
+        "model": first.model,
+        "convolution_kernel": first.kernel,
+        "contrast_agent": first.contrast_agent,
+        "slice_thickness": first.slice_thickness,
+        "transfer_syntax": first.transfer_syntax,
+        "estimated_bytes": sum(map(_estimated_bytes, candidate.headers or ())),
+    }
+
+
+def _estimated_bytes(header: Header) -> int:
+    pixels = (header.rows or 0) * (header.columns or 0) * len(header.frames)
+    return HEADER_BYTES + pixels * (header.bits_allocated or 16) // 8
+
+
+def query_of(event: Mapping[str, str], prefixes: list[str]) -> Query:
+    """The query for a row of the cohort."""
+    accession = event["accession"]
+    return Query(tuple(f"{prefix}{accession}" for prefix in prefixes), event["study_uid"])
+
+
+def patients_of(event: Mapping[str, str], *, check: bool, key: bytes) -> Set[str] | None:
+    """The patient marks of which a row's series must have one, or None where it is not checked.
+
+    Where MRNs were merged, the archive may know the patient by the row's own or by the one that
+    survives.
+    """
+    return (
+        {patient_mark(event[column], key) for column in ("mrn", "patient_mrn")} if check else None
+    )

@@ -1,0 +1,1 @@
+"""One downloaded series to a volume, and its measurements."""

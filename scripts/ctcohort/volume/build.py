@@ -1,0 +1,549 @@
+"""A raw directory of one series -> its volume and its record."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.tag import Tag
+
+from ctcohort import ALGORITHM_VERSION
+from ctcohort.base.faults import Fault
+from ctcohort.base.reasons import SERIES_REASONS
+from ctcohort.config.settings import VolumeSettings
+from ctcohort.dicom.headers import KEYWORDS, Header, header_of
+from ctcohort.dicom.integrity import enter_pixel_data
+from ctcohort.dicom.pixels import (
+    PIXEL_KEYWORDS,
+    check_decoder,
+    is_padding,
+    padding_of,
+    stored_values,
+)
+from ctcohort.series.geometry import Dropped, Slice, Stack, Verdict, assess
+from ctcohort.series.received import read_received
+from ctcohort.volume import resampling
+from ctcohort.volume.certificate import Certificate, measure
+from ctcohort.volume.faces import face_possible
+
+Array = NDArray[np.float64]
+Image = NDArray[Any]
+"""HU (rows, columns) of a slice: int32 where `_whole` says so, as mostly, else float64."""
+
+_Put = Callable[[int, Image], None]
+_Arrive = Callable[[range, _Put], None]
+"""Gives the slices of a range of places to a function."""
+
+PATIENT = ("PatientAge", "PatientSex", "PatientBirthDate", "StudyDate")
+"""Read for age and sex; neither date is kept."""
+
+BURNED_IN = "BurnedInAnnotation"
+"""Read of every file (PS3.3 C.7.6.1): no archive is asked for it."""
+
+TAGS: list[Any] = [Tag(word) for word in {*KEYWORDS, *PIXEL_KEYWORDS, *PATIENT, BURNED_IN}]
+
+HEADER_BYTES = 1 << 15
+"""Read at once: more than most headers have."""
+
+WHOLE_LIMIT = 1 << 14
+"""Rescale slope, intercept and clip beyond this are not worked with as whole numbers."""
+
+YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+"""Units of PatientAge (PS3.5 6.2, AS)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A finished volume.
+
+    Attributes
+    ----------
+    ct : (z, y, x) int16 HU; z descends from head to feet, y runs to posterior, x to the left
+    spacing : (3,) mm, order (z, y, x)
+    origin : (3,) centre of voxel (0, 0, 0), mm, patient LPS (x, y, z)
+    direction : (3, 3) whose columns are the unit vectors of the z, y and x axes in patient LPS
+    """
+
+    ct: NDArray[np.int16]
+    spacing: Array
+    origin: Array
+    direction: Array
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The members of the npz, in their order."""
+        return {
+            "ct": self.ct,
+            "spacing": self.spacing,
+            "origin": self.origin + 0.0,  # no negative zeros
+            "direction": self.direction + 0.0,
+        }
+
+    def transform(self) -> list[list[float]]:
+        """4 x 4: voxel index (z, y, x, 1) -> patient LPS (x, y, z, 1) in mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.direction * self.spacing
+        matrix[:3, 3] = self.origin
+        return [[float(value) + 0.0 for value in row] for row in matrix]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The array axes of a stack, put in canonical order.
+
+    `transpose` says that rows run along x; `flips` reverse the (y, x) axes after that. `y` and `x`
+    are unit vectors of the canonical axes, to posterior and to the left; `corner` is the centre of
+    the first voxel of the first slice after it was put in order.
+    """
+
+    transpose: bool
+    flips: tuple[bool, bool]
+    y: Array
+    x: Array
+    y_spacing: float
+    x_spacing: float
+    corner: Array
+
+    def put(self, image: Image) -> Image:
+        """An image (rows, columns) in canonical order (y, x)."""
+        ordered = image.T if self.transpose else image
+        return ordered[:: -1 if self.flips[0] else 1, :: -1 if self.flips[1] else 1]
+
+
+def make_volume(
+    raw: Path, received: Path, rules: VolumeSettings, *, threads: int = 1
+) -> tuple[Volume, dict[str, Any]]:
+    """Make the volume of one downloaded series (rules 7 to 16).
+
+    Parameters
+    ----------
+    raw : Path
+        ``raw/<name>/``; every file is compared with its checksum in `received`.
+    threads : int
+        Slices are read and resampled by this many threads; the result does not depend on it.
+
+    Returns
+    -------
+    volume : Volume
+    record : dict
+        What was measured and done; JSON.
+
+    Raises
+    ------
+    Fault
+        With the reason of the first thing that is wrong.
+    """
+    reader = _Reader(raw, read_received(received, raw))
+    for syntax, path in reader.transfer_syntaxes.items():
+        try:
+            check_decoder(syntax)
+        except Fault as fault:
+            raise Fault(fault.reason, f"{path}: {fault}") from None
+    verdict = assess(reader.headers, rules)
+    stack = verdict.stack
+    if stack is None:
+        raise Fault(
+            verdict.reason,
+            f"{raw}: the files do not make a volume: {SERIES_REASONS[verdict.reason]}",
+        )
+    certificate = Certificate()
+    posterior = (
+        stack.column_direction[1] * stack.row_spacing,
+        stack.row_direction[1] * stack.column_spacing,
+    )
+
+    def slice_of(place: int) -> tuple[Certificate, Image]:
+        """Counts and clipped HU (rows, columns) of one slice."""
+        hu, mask, unapplied = reader.hu(stack.slices[place], rules.clip_hu)
+        for rival in stack.rivals[place]:
+            if not np.array_equal(hu, reader.hu(rival, rules.clip_hu)[0]):
+                raise Fault(
+                    "unequal_duplicates",
+                    f"{raw}: instances {stack.slices[place].header.sop_instance_uid} and"
+                    f" {rival.header.sop_instance_uid} are at one position with different pixels",
+                )
+        counts = measure(hu, mask, unapplied, posterior=posterior, clip=rules.clip_hu)
+        return counts, _clipped(hu, mask, rules.clip_hu)
+
+    def arrive(places: range, put: _Put) -> None:
+        """Read slices, count them and put them where they are wanted."""
+
+        def work(place: int) -> Certificate:
+            counts, hu = slice_of(place)
+            put(place, hu)
+            return counts
+
+        for counts in share(work, places):
+            certificate.add(counts)
+
+    with _sharing(threads) as share:
+        if stack.tilted:
+            volume, extrapolated = _upright(arrive, stack, rules, threads)
+        else:
+            volume, extrapolated = _straight(arrive, stack, rules, share)
+    dropped = verdict.dropped + [
+        Dropped(rival.header.sop_instance_uid, rival.index, "duplicate")
+        for rivals in stack.rivals
+        for rival in rivals
+    ]
+    return volume, _record(volume, verdict, stack, dropped, certificate, reader, extrapolated)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file: its header, and where in it the pixels are; `start` is None if it is deflated."""
+
+    path: Path
+    sha256: str
+    dataset: Any
+    start: int | None
+    length: int
+
+
+class _Reader:
+    """Headers of all files, then pixels of one slice at a time, in any order of slices."""
+
+    def __init__(self, raw: Path, hashes: dict[str, str]) -> None:
+        self.headers: list[Header] = []
+        self.transfer_syntaxes: dict[str, Path] = {}
+        """Each transfer syntax, and the first file that has it."""
+        self._files: dict[str, _File] = {}
+        self._multi: dict[str, NDArray[Any]] = {}
+        self._reading = Lock()
+        for uid in sorted(hashes):
+            file = _opened(raw / f"{uid}.dcm", hashes[uid])
+            syntax = str(file.dataset.file_meta.TransferSyntaxUID)
+            self.transfer_syntaxes.setdefault(syntax, file.path)
+            self.headers.append(header_of(file.dataset, key=b"", transfer_syntax=syntax))
+            self._files[uid] = file
+        self.burned_in = any(
+            str(file.dataset.get(BURNED_IN, "")).upper() == "YES" for file in self._files.values()
+        )
+        first = self._files[min(hashes)].dataset
+        self.patient = {word: str(first.get(word, "") or "") for word in PATIENT}
+
+    def hu(
+        self, piece: Slice, clip: tuple[float, float]
+    ) -> tuple[Image, NDArray[np.bool_] | None, int]:
+        """HU (rows, columns) of a slice, its padding mask, and padding left as tissue."""
+        file = self._files[piece.header.sop_instance_uid]
+        slope, intercept = piece.frame.slope, piece.frame.intercept
+        assert slope is not None and intercept is not None
+        image = self._stored(piece.header, file)[piece.index]
+        padding = padding_of(file.dataset)
+        mask, unapplied = is_padding(image, padding, slope=slope, intercept=intercept)
+        kind = np.int32 if _whole(image, slope, intercept, *clip) else np.float64
+        if slope == 1:
+            return np.add(image, kind(intercept), dtype=kind), mask, unapplied
+        hu = np.multiply(image, kind(slope), dtype=kind)
+        hu += kind(intercept)
+        return hu, mask, unapplied
+
+    def _stored(self, header: Header, file: _File) -> NDArray[Any]:
+        """Stored values (frames, rows, columns) of an instance; of several frames, kept."""
+        if len(header.frames) == 1:
+            return self._read(header, file)
+        with self._reading:  # not once per thread
+            if header.sop_instance_uid not in self._multi:
+                self._multi[header.sop_instance_uid] = self._read(header, file)
+        return self._multi[header.sop_instance_uid]
+
+    def _read(self, header: Header, file: _File) -> NDArray[Any]:
+        """Stored values (frames, rows, columns) of an instance, if it is what was received."""
+        content = file.path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            raise Fault(
+                "checksum_mismatch",
+                f"{file.path}: is not the file that was received; delete {file.path.parent} and"
+                " run again",
+            )
+        try:
+            if file.start is None:
+                values = stored_values(dcmread(io.BytesIO(content)))
+            else:
+                pixels = memoryview(content)[file.start : file.start + file.length]
+                values = stored_values(file.dataset, pixels)
+        except Fault as fault:
+            raise Fault(fault.reason, f"{file.path}: {fault}") from None
+        if values.shape != (len(header.frames), header.rows, header.columns):
+            raise Fault(
+                "undecodable_pixels",
+                f"{file.path}: decodes to {values.shape}, the header says"
+                f" {(len(header.frames), header.rows, header.columns)}",
+            )
+        return values
+
+
+def _opened(path: Path, sha256: str) -> _File:
+    """Read a file's header: from its first bytes if they hold all of it, as they mostly do."""
+    with open(path, "rb", buffering=0) as file:
+        try:
+            return _file(path, sha256, io.BytesIO(file.read(HEADER_BYTES)))
+        except Exception:
+            file.seek(0)
+            return _file(path, sha256, io.BytesIO(file.read()))
+
+
+def _file(path: Path, sha256: str, stream: io.BytesIO) -> _File:
+    dataset = dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
+    if dataset.file_meta.TransferSyntaxUID.is_deflated:
+        return _File(path, sha256, dataset, None, 0)
+    length = enter_pixel_data(stream, dataset.file_meta.TransferSyntaxUID)
+    if length is None:
+        raise Fault("truncated_file", f"{path}: has no pixel data")
+    return _File(path, sha256, dataset, stream.tell(), length)
+
+
+@contextmanager
+def _sharing(threads: int) -> Iterator[resampling.Share]:
+    """`map`, by as many threads."""
+    if threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield pool.map
+
+
+def _whole(image: NDArray[np.integer[Any]], *numbers: float) -> bool:
+    """Whether HU that come of 16-bit values and such numbers are whole, and fit into 32 bits."""
+    small = image.itemsize <= 2
+    return small and all(float(n).is_integer() and abs(n) <= WHOLE_LIMIT for n in numbers)
+
+
+def _clipped(hu: Image, mask: NDArray[np.bool_] | None, clip: tuple[float, float]) -> Image:
+    """Padding to the lower clip, then clip, then exact multiples of the HU unit (rule 12)."""
+    low, high = map(hu.dtype.type, clip)
+    if mask is not None:
+        hu[mask] = low
+    np.clip(hu, low, high, out=hu)
+    if hu.dtype == np.float64:
+        resampling.round_hu(hu)
+    return hu
+
+
+def _shape(stack: Stack) -> tuple[int, int]:
+    header = stack.slices[0].header
+    assert header.rows and header.columns
+    return header.rows, header.columns
+
+
+def _frame(stack: Stack) -> _Frame:
+    """Canonical order of an upright stack's axes: flips and transpositions only (rule 5)."""
+    rows, columns = _shape(stack)
+    row, column = stack.row_direction, stack.column_direction
+    transpose = abs(row[0]) < abs(row[1])
+    y, x = (row, column) if transpose else (column, row)
+    spacings = [stack.row_spacing, stack.column_spacing]
+    counts = [rows, columns]
+    if transpose:
+        spacings, counts = spacings[::-1], counts[::-1]
+    flips = bool(y[1] < 0), bool(x[0] < 0)
+    corner = stack.origin + (
+        flips[0] * (counts[0] - 1) * spacings[0] * y + flips[1] * (counts[1] - 1) * spacings[1] * x
+    )
+    return _Frame(
+        transpose=transpose,
+        flips=flips,
+        y=-y if flips[0] else y,
+        x=-x if flips[1] else x,
+        y_spacing=spacings[0],
+        x_spacing=spacings[1],
+        corner=corner,
+    )
+
+
+def _places_z(stack: Stack, rules: VolumeSettings) -> Array:
+    """Where the volume puts each slice, mm from the first (rules 7 and 8)."""
+    if stack.regular or rules.irregular_spacing != "positions":
+        return stack.step * np.arange(len(stack.distances), dtype=np.float64)
+    return stack.distances
+
+
+def _targets(knots: Array, step: float, target: float) -> Array:
+    """Output positions along an axis; `knots` that are evenly spaced give the article's size."""
+    count = (knots[-1] + step) / step
+    count = round(count) if np.isclose(count, round(count), atol=1e-6) else count
+    return np.arange(resampling.output_size(count, step, target), dtype=np.float64) * target
+
+
+def _straight(
+    arrive: _Arrive, stack: Stack, rules: VolumeSettings, share: resampling.Share
+) -> tuple[Volume, int]:
+    """Resample along the array's own axes."""
+    frame = _frame(stack)
+    rows, columns = _shape(stack)
+    counts = (columns, rows) if frame.transpose else (rows, columns)
+    steps = np.array([stack.step, frame.y_spacing, frame.x_spacing])
+    spacing = steps if rules.spacing_mm is None else np.array(rules.spacing_mm, dtype=float)
+    knots = [
+        _places_z(stack, rules),
+        np.arange(counts[0], dtype=np.float64) * frame.y_spacing,
+        np.arange(counts[1], dtype=np.float64) * frame.x_spacing,
+    ]
+    targets = [_targets(k, s, t) for k, s, t in zip(knots, steps, spacing, strict=True)]
+    if not all(map(len, targets)):
+        raise Fault(
+            "no_geometry",
+            f"series {stack.slices[0].header.series_uid} is smaller than half a voxel of"
+            " volume.spacing_mm; its PixelSpacing or its positions are damaged",
+        )
+    z, y, x = (
+        resampling.axis(k, t, step=s, interpolator=rules.interpolator)
+        for k, t, s in zip(knots, targets, steps, strict=True)
+    )
+    straight = resampling.Straight(z, y, x)
+
+    def put(place: int, hu: Image) -> None:
+        straight.put(place, frame.put(hu))
+
+    ct = straight.volume(lambda places: arrive(places, put), rules.clip_hu, share)
+    direction = np.stack([stack.stack_direction, frame.y, frame.x], axis=1)
+    beyond = int((targets[0] > knots[0][-1] + 1e-6).sum())
+    return Volume(ct, spacing, frame.corner, direction), beyond
+
+
+def _upright(
+    arrive: _Arrive, stack: Stack, rules: VolumeSettings, threads: int
+) -> tuple[Volume, int]:
+    """Resample a tilted stack onto a grid along the table and across it (rule 9)."""
+    slices = np.empty((len(stack.slices), *_shape(stack)), np.float32)
+    arrive(range(len(slices)), slices.__setitem__)
+    places = _places_z(stack, rules)
+    if not np.allclose(np.diff(places), stack.step):
+        count = int(np.ceil(places[-1] / stack.step - 1e-6)) + 1
+        even = stack.step * np.arange(count, dtype=np.float64)
+        along = resampling.axis(places, even, step=stack.step, interpolator=rules.interpolator)
+        whole = np.empty((along.size, *slices.shape[1:]), np.float32)
+        for block in along.blocks:
+            part = slices[block.low : block.high].reshape(block.high - block.low, -1)
+            whole[block.first : block.last] = (block.weights @ part).reshape(-1, *slices.shape[1:])
+        slices = whole
+    z = stack.stack_direction
+    y, x = _upright_axes(stack)
+    axes = np.stack([z, y, x], axis=1)
+    index_to_mm = np.stack(
+        [
+            stack.column_spacing * stack.row_direction,
+            stack.row_spacing * stack.column_direction,
+            stack.step * z,
+        ],
+        axis=1,
+    )
+    ends = np.array(np.meshgrid(*[[0, n - 1] for n in slices.shape[::-1]])).reshape(3, -1)
+    corners = axes.T @ (index_to_mm @ ends)
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    spacing = np.array(
+        rules.spacing_mm or (stack.step, stack.row_spacing, stack.column_spacing), dtype=float
+    )
+    size = np.ceil((high - low) / spacing - 1e-6).astype(int) + 1
+    to_index = np.linalg.inv(index_to_mm)
+    ct = resampling.sheared(
+        slices,
+        to_index @ (axes * spacing)[:, ::-1],
+        to_index @ (axes @ low),
+        size=(int(size[0]), int(size[1]), int(size[2])),
+        interpolator=rules.interpolator,
+        clip=rules.clip_hu,
+        threads=threads,
+    )
+    return Volume(ct, spacing, stack.origin + axes @ low, axes), 0
+
+
+def _upright_axes(stack: Stack) -> tuple[Array, Array]:
+    """Unit vectors to posterior and to the left, at right angles to the line of positions.
+
+    The in-plane axis about which the gantry was tilted is kept; the other follows from it.
+    """
+    head = -stack.stack_direction
+    kept = min(stack.row_direction, stack.column_direction, key=lambda axis: abs(axis @ head))
+    kept = kept - (kept @ head) * head
+    kept = kept / np.linalg.norm(kept)
+    if abs(kept[0]) > abs(kept[1]):
+        x = kept if kept[0] > 0 else -kept
+        return np.cross(head, x), x
+    y = kept if kept[1] > 0 else -kept
+    return y, np.cross(y, head)
+
+
+def _record(
+    volume: Volume,
+    verdict: Verdict,
+    stack: Stack,
+    dropped: list[Dropped],
+    certificate: Certificate,
+    reader: _Reader,
+    extrapolated: int,
+) -> dict[str, Any]:
+    first = stack.slices[0].header
+    measures = verdict.measures
+    flags = certificate.flags(
+        fov_mm=measures.fov_mm or 0.0, scan_length_mm=measures.scan_length_mm or 0.0
+    )
+    flags += ["tilt_corrected"] if stack.tilted else []
+    flags += [] if stack.regular else ["spacing_irregular"]
+    slopes = sorted({s.frame.slope for s in stack.slices if s.frame.slope is not None})
+    intercepts = sorted({s.frame.intercept for s in stack.slices if s.frame.intercept is not None})
+    rows, columns = _shape(stack)
+    towards_head = (stack.origin @ -stack.stack_direction) - stack.distances
+    height = {
+        (header.sop_instance_uid, index): round(
+            float(np.dot(frame.position, -stack.stack_direction)), 4
+        )
+        for header in reader.headers
+        for index, frame in enumerate(header.frames)
+        if frame.position is not None
+    }
+    return {
+        "algorithm_version": ALGORITHM_VERSION,
+        "series_uid": first.series_uid,
+        "manufacturer": first.manufacturer,
+        "model": first.model,
+        "convolution_kernel": first.kernel,
+        "kvp": first.kvp,
+        "slice_thickness": first.slice_thickness,
+        "gantry_tilt_tag": first.tilt_tag,
+        "age_years": _age(reader.patient),
+        "sex": reader.patient["PatientSex"],
+        "burned_in_annotation": reader.burned_in,
+        "face_possible": face_possible(volume.ct, volume.spacing),
+        "transfer_syntaxes": sorted(reader.transfer_syntaxes),
+        "source": asdict(measures),
+        "slopes": slopes,
+        "intercepts": intercepts,
+        "orientation": [
+            round(float(v), 6) for v in (*stack.row_direction, *stack.column_direction)
+        ],
+        "z_positions": [round(float(v), 4) for v in towards_head],
+        "matrix": [rows, columns],
+        "dropped": [
+            asdict(drop) | {"z": height.get((drop.sop_instance_uid, drop.frame))}
+            for drop in dropped
+        ],
+        "extrapolated_slices": extrapolated,
+        "certificate": certificate.measures(),
+        "flags": sorted(flags),
+        "shape": list(volume.ct.shape),
+        "spacing": [float(v) for v in volume.spacing],
+        "transform": volume.transform(),
+    }
+
+
+def _age(patient: dict[str, str]) -> float | None:
+    """Age at the study in years: PatientAge, else from the two dates."""
+    text = patient["PatientAge"].strip()
+    if len(text) == 4 and text[:3].isdigit() and text[3] in YEARS:
+        return round(int(text[:3]) * YEARS[text[3]], 2)
+    birth, study = patient["PatientBirthDate"], patient["StudyDate"]
+    if len(birth) == len(study) == 8 and (birth + study).isdigit():
+        years = int(study[:4]) - int(birth[:4]) - (study[4:] < birth[4:])
+        return float(years) if 0 <= years <= 130 else None
+    return None

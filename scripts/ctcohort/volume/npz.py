@@ -1,0 +1,131 @@
+"""Writing a volume as a deterministic ``.npz`` that plain `numpy.load` reads.
+
+A zip archive of ``.npy`` members whose bytes follow from the arrays alone: fixed order, no time
+stamp, no host. Deflate is libdeflate's (in imagecodecs), at the lowest level after which the next
+one is not worth its time. The noise of most scans hardly shrinks further: they get level 1, in a
+tenth of the time of `np.savez_compressed` and for 1 to 2 % more bytes. Smooth volumes get more.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctcohort.base.files import write_bytes
+
+WORTH = {1: 0.0075, 2: 0.015}
+"""By level, the share of its bytes that the next one must save."""
+
+HIGHEST = 3
+
+PIECE = 1 << 18
+PIECES = 8
+"""Bytes and number of pieces, spread evenly, on which that is tried."""
+
+_DEFLATED = 8
+_EPOCH = 0, 0x21  # 1980-01-01, the first day that a zip archive can name
+_LIMIT = 2**32 - 1
+
+
+def empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """An array that `write` can deflate where it lies: its memory begins with its npy header.
+
+    Deflating needs header and voxels in one piece; joining them would take the volume's memory
+    a second time.
+    """
+    header = _header(shape, np.dtype(dtype))
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(len(header) + size, np.uint8)
+    memory[: len(header)] = np.frombuffer(header, np.uint8)
+    return memory[len(header) :].view(dtype).reshape(shape)
+
+
+def write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Write `arrays` under their names, in their order (APPNOTE.TXT 4.3: the ZIP format).
+
+    Raises
+    ------
+    ValueError
+        For an array of 4 GiB and more.
+    """
+    from imagecodecs import deflate_crc32, deflate_encode
+
+    chunks: list[bytes | memoryview] = []
+    directory: list[bytes] = []
+    offset = 0
+    for key, array in arrays.items():
+        name = f"{key}.npy".encode()
+        content = _npy(array)
+        if len(content) > _LIMIT:
+            raise ValueError(f"{key} has {len(content)} bytes; a volume is limited to 4 GiB")
+        bound = len(content) + len(content) // 500 + 64  # if nothing shrinks
+        room: Any = np.empty(bound, np.uint8)
+        packed = memoryview(deflate_encode(content, level=level(content), raw=True, out=room))
+        facts = struct.pack(
+            "<HHHHHIIIHH",
+            20,
+            0,
+            _DEFLATED,
+            *_EPOCH,
+            deflate_crc32(content),
+            len(packed),
+            len(content),
+            len(name),
+            0,
+        )
+        chunks += [b"PK\x03\x04" + facts + name, packed]
+        rest = struct.pack("<HHHII", 0, 0, 0, 0o600 << 16, offset)
+        directory.append(b"PK\x01\x02" + struct.pack("<H", 20) + facts + rest + name)
+        offset += 30 + len(name) + len(packed)
+    size = sum(map(len, directory))
+    count = len(directory)
+    end = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, count, count, size, offset, 0)
+    write_bytes(path, *chunks, *directory, end)
+
+
+def level(content: Any) -> int:
+    """The level at which `content` (bytes) is deflated, judged on some of it."""
+    from imagecodecs import deflate_encode
+
+    view: Any = memoryview(content)
+    if len(view) <= PIECE:
+        return HIGHEST
+    starts = range(0, len(view) - PIECE, max(PIECE, len(view) // PIECES))
+
+    def size(at: int) -> int:
+        pieces = (view[start : start + PIECE] for start in starts)
+        return sum(len(deflate_encode(piece, level=at, raw=True)) for piece in pieces)
+
+    last = size(1)
+    for at, worth in WORTH.items():
+        smaller = size(at + 1)
+        if last - smaller <= worth * last:
+            return at
+        last = smaller
+    return HIGHEST
+
+
+def _npy(array: NDArray[np.generic]) -> Any:
+    """The bytes of a ``.npy`` file; without a copy for an array that `empty` made."""
+    header = _header(array.shape, array.dtype)
+    memory = array
+    while isinstance(memory.base, np.ndarray):
+        memory = memory.base
+    if memory.dtype == np.uint8 and memory.nbytes == len(header) + array.nbytes:
+        start = np.frombuffer(header, np.uint8)
+        if array.flags.c_contiguous and np.array_equal(memory[: len(header)], start):
+            return memory.data
+    return header + np.ascontiguousarray(array).tobytes()
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    stream = io.BytesIO()
+    facts = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, facts)
+    return stream.getvalue()
