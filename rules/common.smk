@@ -20,7 +20,13 @@ from ctcohort.volume.memory import THREAD_MB, peak_mb
 from ctcohort.base.naming import NAME_PATTERN, accession_of, name_of
 from ctcohort.dataset.finished import is_another_series, is_made_otherwise, is_settled, lacking
 from ctcohort.config.checking import check, typed
-from ctcohort.config.settings import canonical, canonical_verdict, connections_of, digest, volume_parameters
+from ctcohort.config.settings import (
+    canonical,
+    canonical_verdict,
+    connections_of,
+    digest,
+    volume_parameters,
+)
 
 # The jobs of a DAG are millions of objects that stay. To look among them for garbage again and again
 # would be a third of the time that planning takes.

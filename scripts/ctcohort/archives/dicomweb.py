@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,10 +28,11 @@ from requests.adapters import HTTPAdapter
 from ctcohort.archives.credentials import TokenRefused, auth_of
 from ctcohort.archives.manners import STOP, Manners
 from ctcohort.archives.multipart import PartReader, boundary_of
+from ctcohort.archives.network import NetworkArchive
 from ctcohort.archives.protocol import Arrived, Changed, FoundSeries, Query, nobody
 from ctcohort.archives.retrying import FIRST_SECONDS, Patience, Transient
 from ctcohort.base.faults import Fault, InputError
-from ctcohort.dicom.headers import CT_IMAGE, KEYWORDS, Header, header_of, patient_mark
+from ctcohort.dicom.headers import CT_IMAGE, KEYWORDS, Header, header_of
 from ctcohort.dicom.integrity import is_uid
 
 JSON = "application/dicom+json"
@@ -74,24 +75,12 @@ _INSTANCE = tag_for_keyword("SOPInstanceUID")
 _INCLUDE = [("includefield", _tag(keyword)) for keyword in SERIES_FIELDS]
 
 
-class DicomwebArchive:
-    """See `archives.Archive`.
-
-    Parameters
-    ----------
-    settings : mapping
-        The config's `archive`.
-    key : bytes
-        Key of `headers.patient_mark`.
-    """
-
-    answers_are_free = False
+class DicomwebArchive(NetworkArchive[_Row]):
+    """See `protocol.Archive` and `network.NetworkArchive`."""
 
     def __init__(self, settings: Mapping[str, Any], *, key: bytes) -> None:
+        super().__init__(settings, key=key)
         dicomweb = settings["dicomweb"]
-        self.key = key
-        self.manners = Manners(settings)
-        self.patience_seconds = settings["patience_seconds"]
         self.url = (dicomweb["url"] or "").rstrip("/")
         if not self.url:
             raise InputError(
@@ -102,8 +91,9 @@ class DicomwebArchive:
         self.session.auth = auth_of(dicomweb, _session(dicomweb))
         self._accept = STORED
 
-    def serving(self, accession: str) -> AbstractContextManager[None]:
-        return self.manners.serving(accession)
+    @staticmethod
+    def text_of(row: _Row, keyword: str) -> str:
+        return _value(row, keyword)
 
     def prepare(self, *, threads: int) -> None:  # noqa: ARG002
         """Ask for a study that cannot exist: address, certificate and secrets must be right."""
@@ -111,10 +101,10 @@ class DicomwebArchive:
         self._search("/studies", [("StudyInstanceUID", "1.2.3")], patience)
 
     def find(self, query: Query) -> list[FoundSeries]:
-        patience = self._patience()
+        patience = self.patience()
         return [
             self._found(study, row)
-            for uid, study in self._studies(query, patience).items()
+            for uid, study in self.matching_studies(query, patience).items()
             for row in self._search(f"/studies/{uid}/series", _INCLUDE, patience)
             if _value(row, "SeriesInstanceUID")
         ]
@@ -122,7 +112,7 @@ class DicomwebArchive:
     def headers(self, series: FoundSeries) -> list[Header]:
         path = f"/studies/{series.study_uid}/series/{series.series_uid}/metadata"
         try:
-            rows, _ = self._patience().insist(partial(self._json, "headers", path))
+            rows, _ = self.patience().insist(partial(self._json, "headers", path))
         except _NotThere:
             raise Changed(f"the archive no longer has series {series.series_uid}") from None
         found = (header_of(_dataset(row), key=self.key) for row in rows)
@@ -144,26 +134,12 @@ class DicomwebArchive:
             url, one = f"{path}/instances/{uid}", {uid}
             patience.insist(partial(self._receive, url, one, transfer))
 
-    def _patience(self) -> Patience:
-        return Patience(self.patience_seconds)
+    def studies_with_uid(self, uid: str, patience: Patience) -> list[_Row]:
+        return self._search("/studies", [("StudyInstanceUID", quote(uid, safe=""))], patience)
 
-    def _studies(self, query: Query, patience: Patience) -> dict[str, _Row]:
-        """The studies that match exactly, by StudyInstanceUID."""
-        if query.study_uid:
-            terms = [("StudyInstanceUID", quote(query.study_uid, safe=""))]
-            rows = self._search("/studies", terms, patience)
-            return {uid: row for row in rows if (uid := _uid_of(row)) == query.study_uid}
-        studies = {}
-        for number in query.accession_numbers:
-            if not number.strip():
-                raise InputError("an empty accession would match the whole archive")
-            for row in self._by_accession(number.strip(), patience):
-                studies[_uid_of(row)] = row
-        return studies
-
-    def _by_accession(self, number: str, patience: Patience) -> list[_Row]:
-        """Studies whose AccessionNumber is `number`, compared here: archives ignore case, take a
-        comma for a list, or answer with everything.
+    def studies_with_accession(self, number: str, patience: Patience) -> list[_Row]:
+        """Query for an accession; archives ignore case, take a comma for a list, or answer with
+        everything, so that only answers with this number are returned.
 
         Orthanc 1.10 does not decode percent-encoded values. What it does not find is asked for
         again with a wildcard (PS3.4 C.2.2.2.4) for every character that had to be encoded.
@@ -177,22 +153,13 @@ class DicomwebArchive:
         return []
 
     def _found(self, study: _Row, row: _Row) -> FoundSeries:
-        modality, count = _value(row, "Modality"), _value(row, "NumberOfSeriesRelatedInstances")
-        instances = int(count) if count.isdecimal() else 0
+        modality, instances = _value(row, "Modality"), self.instance_count(row)
         at_most: int | None = None
         if modality not in ("", "CT"):
             at_most = 0
         elif instances and _value(row, "SOPClassUID") == CT_IMAGE:
             at_most = instances
-        return FoundSeries(
-            series_uid=_value(row, "SeriesInstanceUID"),
-            study_uid=_uid_of(study),
-            patient=patient_mark(_value(study, "PatientID"), self.key),
-            modality=modality,
-            instances=instances,
-            slices_at_most=at_most,
-            offline=_value(row, "InstanceAvailability") == "OFFLINE",
-        )
+        return self.found_series(study, row, instances=instances, slices_at_most=at_most)
 
     def _longest_silence(self, study: str, series: str, patience: Patience) -> float:
         """How long the archive may need for the next byte of a series."""
@@ -473,10 +440,6 @@ def _value(row: _Row, keyword: str) -> str:
     """First value of an attribute of a DICOM JSON row (PS3.18 F.2), as text; "" where none."""
     values = row.get(_tag(keyword), {}).get("Value") or [""]
     return "" if values[0] is None else str(values[0]).strip(" \0")
-
-
-def _uid_of(row: _Row) -> str:
-    return _value(row, "StudyInstanceUID")
 
 
 def _dataset(row: _Row) -> Dataset:

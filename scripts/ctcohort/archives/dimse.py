@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from pynetdicom.sop_class import (
 )
 
 from ctcohort.archives.manners import STOP, Manners
+from ctcohort.archives.network import NetworkArchive
 from ctcohort.archives.protocol import LOOKED_AT, Arrived, Changed, FoundSeries, Query, nobody
 from ctcohort.archives.retrying import FIRST_SECONDS, Patience, Transient
 from ctcohort.base.faults import Fault, InputError
@@ -42,7 +43,6 @@ from ctcohort.dicom.headers import (
     SECONDARY_CAPTURE,
     Header,
     header_of,
-    patient_mark,
 )
 from ctcohort.dicom.integrity import is_uid
 
@@ -90,34 +90,25 @@ _UNJUDGED = {"AvailableTransferSyntaxUID", "PatientID", "AccessionNumber", "Moda
 NEEDED = tuple(keyword for keyword in _ASKED if keyword not in _UNJUDGED)
 """What an answer about an image must have, if only empty, for the series to be judged by it."""
 
+_STUDY = {"StudyInstanceUID": "", "AccessionNumber": "", "PatientID": ""}
+"""Keys of a query for studies."""
+
 _PENDING = (0xFF00, 0xFF01)
 _LATER = (0xA700, 0xA701, 0xA702, 0xB000, 0x0110, 0x0213)
 """Out of resources, some sub-operations failed, processing failure (PS3.4 C.4.2, PS3.7 C)."""
 
 
-class DimseArchive:
-    """See `archives.Archive`.
-
-    Parameters
-    ----------
-    settings : mapping
-        The config's `archive`.
-    key : bytes
-        Key of `headers.patient_mark`.
-    """
-
-    answers_are_free = False
+class DimseArchive(NetworkArchive[Dataset]):
+    """See `protocol.Archive` and `network.NetworkArchive`."""
 
     def __init__(self, settings: Mapping[str, Any], *, key: bytes) -> None:
+        super().__init__(settings, key=key)
         dimse = settings["dimse"]
         for name in ("host", "port", "called_aet", "calling_aet"):
             if not dimse[name]:
                 raise InputError(
                     f"archive.dimse.{name} is not set; ask the archive's administrator"
                 )
-        self.key = key
-        self.manners = Manners(settings)
-        self.patience_seconds = settings["patience_seconds"]
         self.address = (dimse["host"], dimse["port"])
         self.called, self.calling = dimse["called_aet"], dimse["calling_aet"]
         self.move_port = dimse["move_port"] if dimse["method"] == "move" else None
@@ -129,8 +120,9 @@ class DimseArchive:
         self.tls = _tls(dimse["tls"])
         self._syntaxes = list(SYNTAXES)
 
-    def serving(self, accession: str) -> AbstractContextManager[None]:
-        return self.manners.serving(accession)
+    @staticmethod
+    def text_of(row: Dataset, keyword: str) -> str:
+        return _text(row, keyword)
 
     def prepare(self, *, threads: int) -> None:  # noqa: ARG002
         """C-ECHO, and a C-FIND for a study that cannot exist.
@@ -160,9 +152,9 @@ class DimseArchive:
         patience.insist(ask)
 
     def find(self, query: Query) -> list[FoundSeries]:
-        patience = self._patience()
+        patience = self.patience()
         found = []
-        for uid, study in self._studies(query, patience).items():
+        for uid, study in self.matching_studies(query, patience).items():
             rows = self._find(
                 patience,
                 "SERIES",
@@ -175,14 +167,14 @@ class DimseArchive:
             )
             series = {_text(row, "SeriesInstanceUID"): row for row in rows}
             found += [
-                self._found(study, uid, series_uid, row, patience)
+                self._found(study, row, patience)
                 for series_uid, row in series.items()
                 if series_uid
             ]
         return found
 
     def headers(self, series: FoundSeries) -> list[Header]:
-        patience = self._patience()
+        patience = self.patience()
         rows = self._images(series.study_uid, series.series_uid, _ASKED, patience)
         if rows and all(_tells_all(row) for row in rows.values()):
             found = [header_of(row, key=self.key) for row in rows.values()]
@@ -210,33 +202,16 @@ class DimseArchive:
         target = _Target(into, arrived)
         self._fetch(study, series, missing, classes, target, patience, whole=whole)
 
-    def _patience(self) -> Patience:
-        return Patience(self.patience_seconds)
+    def studies_with_uid(self, uid: str, patience: Patience) -> list[Dataset]:
+        return self._find(patience, "STUDY", **_STUDY | {"StudyInstanceUID": uid})
 
-    def _studies(self, query: Query, patience: Patience) -> dict[str, Dataset]:
-        """The studies that match exactly, by StudyInstanceUID: archives may match more."""
-        asked = {"StudyInstanceUID": "", "AccessionNumber": "", "PatientID": ""}
-        if query.study_uid:
-            asked["StudyInstanceUID"] = query.study_uid
-            rows = self._find(patience, "STUDY", **asked)
-            return {uid: row for row in rows if (uid := _study_of(row)) == query.study_uid}
-        studies = {}
-        for number in query.accession_numbers:
-            if not number.strip():
-                raise InputError("an empty accession would match the whole archive")
-            asked["AccessionNumber"] = number.strip()
-            for row in self._find(patience, "STUDY", **asked):
-                if _text(row, "AccessionNumber") == number.strip():
-                    studies[_study_of(row)] = row
-        return studies
+    def studies_with_accession(self, number: str, patience: Patience) -> list[Dataset]:
+        return self._find(patience, "STUDY", **_STUDY | {"AccessionNumber": number})
 
-    def _found(
-        self, study: Dataset, study_uid: str, series_uid: str, row: Dataset, patience: Patience
-    ) -> FoundSeries:
-        modality = _text(row, "Modality")
-        count = _text(row, "NumberOfSeriesRelatedInstances")
-        sop_class = _text(row, "SOPClassUID")
-        instances = int(count) if count.isdecimal() else 0
+    def _found(self, study: Dataset, row: Dataset, patience: Patience) -> FoundSeries:
+        study_uid, series_uid = self.study_uid(study), _text(row, "SeriesInstanceUID")
+        modality, sop_class = _text(row, "Modality"), _text(row, "SOPClassUID")
+        instances = self.instance_count(row)
         at_most: int | None = 0
         if modality in ("", "CT"):
             if not (instances and sop_class):
@@ -245,15 +220,7 @@ class DimseArchive:
                 instances = instances or len(images)
                 sop_class = sop_class or self._class_of(study_uid, series_uid, images, patience)
             at_most = instances if sop_class == CT_IMAGE else None
-        return FoundSeries(
-            series_uid=series_uid,
-            study_uid=study_uid,
-            patient=patient_mark(_text(study, "PatientID"), self.key),
-            modality=modality,
-            instances=instances,
-            slices_at_most=at_most,
-            offline=_text(row, "InstanceAvailability") == "OFFLINE",
-        )
+        return self.found_series(study, row, instances=instances, slices_at_most=at_most)
 
     def _class_of(
         self, study: str, series: str, images: dict[str, Dataset], patience: Patience
@@ -612,10 +579,6 @@ def _identifier(level: str, **keys: Any) -> Dataset:
 def _text(row: Dataset, keyword: str) -> str:
     value = row.get(keyword)
     return "" if value is None else str(value).strip(" \0")
-
-
-def _study_of(row: Dataset) -> str:
-    return _text(row, "StudyInstanceUID")
 
 
 def _tells_all(row: Dataset) -> bool:

@@ -17,18 +17,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from ctcohort.archives import access_log
 from ctcohort.archives.protocol import Changed
 from ctcohort.base.faults import Fault
 from ctcohort.base.files import write_lines
+from ctcohort.base.workdir import Workdir
 from ctcohort.config.hours import Hours
 
-STOP = Path("archive.stop")
-PAUSE = Path("archive.pause")
-LOG = Path("archive.log")
-FAILED = Path("index/failed_in_a_row")
+HERE = Workdir()
+STOP, PAUSE, LOG, FAILED = (
+    HERE.archive_stop,
+    HERE.archive_pause,
+    HERE.archive_log,
+    HERE.failed_in_a_row,
+)
 
 IN_A_ROW = 10
 """Different accessions that fail in a row for one reason before nothing connects any more."""
@@ -108,10 +112,9 @@ class Manners:
         refused = answer in ("429", "503", "refused")
         slower, faster = max(1.0, self._delay * 2), max(0.0, self._delay / 2 - 0.1)
         self._delay = min(LONGEST_DELAY, slower) if refused else faster
-        now = datetime.now(UTC).isoformat(timespec="seconds")
         seconds = time.monotonic() - self._began
-        with open(LOG, "a", encoding="utf-8") as stream:
-            stream.write(f"{now}\t{self.accession}\t{what}\t{size}\t{answer}\t{seconds:.3f}\n")
+        request = access_log.Request(self.accession, what, size, answer, seconds)
+        access_log.append(LOG, request)
 
     def received(self, size: int) -> None:
         """Wait until the bytes that have just come are within this connection's rate."""

@@ -11,11 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ctcohort.archives.manners import LOG
+from ctcohort.archives import access_log
 from ctcohort.base.faults import InputError
 from ctcohort.base.naming import name_of
 from ctcohort.base.project import ROOT
 from ctcohort.base.reasons import ACCESSION_REASONS, FLAGS, JOB_REASONS, SELECTED, SERIES_REASONS
+from ctcohort.base.workdir import Workdir
 from ctcohort.dataset import manifest
 from ctcohort.series import cache
 
@@ -93,17 +94,12 @@ def _query(directory: Path, accession: str) -> Iterator[str]:
     path = directory / cache.path_of(accession)
     if path.exists():
         yield f"answered {_when(path)}, kept in {cache.path_of(accession)}"
-    log = directory / LOG
-    if not log.exists():
-        return
     asked: Counter[tuple[str, str]] = Counter()
     size = 0
-    with open(log, encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            fields = line.rstrip("\n").split("\t")
-            if len(fields) == 6 and fields[1] == accession:
-                asked[fields[2], fields[4]] += 1
-                size += int(fields[3])
+    for request in access_log.read(Workdir(directory).archive_log):
+        if request.accession == accession:
+            asked[request.what, request.answer] += 1
+            size += request.size
     for (what, answer), count in asked.items():
         yield f"{count} x {what}: {answer}"
     if asked:

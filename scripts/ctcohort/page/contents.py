@@ -19,11 +19,13 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+from ctcohort.archives import access_log
 from ctcohort.base import project
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import read_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import FLAGS, SELECTED, SERIES_REASONS
+from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.report_table import table
 from ctcohort.cohort.reviews import Review, read_reviews, strangers
 from ctcohort.cohort.splits import NAMES
@@ -46,9 +48,6 @@ WORDS = {
 
 LABEL_VALUES, LABEL_LENGTH = 8, 24
 """A carried column with more different values, or a longer one, is not shown: it is no label."""
-
-LOG_FIELDS = 6
-"""Of a line of ``archive.log``: when, accession, what, bytes, answer, seconds."""
 
 AGES_AT_LEAST = 5
 """The ages of fewer volumes are not summed up: they would be those of single scans."""
@@ -390,7 +389,7 @@ def _bytes(directory: Path, scans: _Scans) -> dict[str, Any]:
         **scans.bytes,
         "series": reasons,
         "spared": sum(entry["bytes"] for entry in reasons if entry["reason"] != SELECTED),
-        "log": _log(directory / "archive.log"),
+        "log": _log(Workdir(directory).archive_log),
     }
 
 
@@ -400,14 +399,10 @@ def _log(path: Path) -> dict[str, float] | None:
         return None
     requests = 0
     size = seconds = 0.0
-    with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            fields = line.rstrip("\n").split("\t")
-            if len(fields) != LOG_FIELDS:  # cut short where a job was killed
-                continue
-            requests += 1
-            if fields[2] == "fetch":
-                size, seconds = size + float(fields[3]), seconds + float(fields[5])
+    for request in access_log.read(path):
+        requests += 1
+        if request.what == "fetch":
+            size, seconds = size + request.size, seconds + request.seconds
     return {"requests": requests, "bytes": size, "seconds": seconds}
 
 

@@ -1,4 +1,4 @@
-"""What fetching a cohort will take: said once the ledger is there, before any pixel moves."""
+"""Forecast of what fetching a cohort will take, before any pixel moves."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctcohort.archives.manners import LOG
+from ctcohort.archives import access_log
 from ctcohort.base.naming import name_of
+from ctcohort.base.workdir import Workdir
 from ctcohort.config.hours import Hours
+
+HERE = Workdir()
 
 FILES_PER_SCAN = 12
 """Files of a scan besides its slices: records, logs and what Snakemake keeps of each."""
 
 
 def forecast(
-    rows: Sequence[Mapping[str, Any]], archive: Mapping[str, Any], *, keep_raw: bool
+    rows: Sequence[Mapping[str, Any]],
+    archive: Mapping[str, Any],
+    *,
+    keep_raw: bool,
+    here: Workdir = HERE,
 ) -> list[str]:
-    """Lines for a person.
+    """Estimate what fetching the selected series will take, as lines for a person.
 
     Parameters
     ----------
     rows : sequence of mapping
-        The ledger's rows.
+        The rows of ``series.csv``.
     archive : mapping
         The config's `archive`.
     keep_raw : bool
@@ -34,14 +41,14 @@ def forecast(
     chosen = [row for row in rows if row["selected"]]
     others = [row for row in rows if row.get("series_uid") and not row["selected"]]
     slices = sum(_number(row, "slices") for row in chosen)
-    waiting = [row for row in chosen if not _received(row).exists()]
+    waiting = [row for row in chosen if not here.received(name_of(str(row["accession"]))).exists()]
     to_fetch = sum(_number(row, "estimated_bytes") for row in waiting)
     instances = sum(_number(row, "instances") for row in chosen)
     mean = sum(_number(row, "estimated_bytes") for row in chosen) / max(1, instances)
     spared = sum(
         _number(row, "estimated_bytes") or _number(row, "instances") * mean for row in others
     )
-    duration = _duration(to_fetch, archive)
+    duration = _duration(to_fetch, archive, here.archive_log)
     reasons = Counter(str(row["reason"]) for row in rows if not row["selected"])
     lost = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return [
@@ -53,22 +60,17 @@ def forecast(
     ]
 
 
-def measured_rate(log: Path = LOG) -> float | None:
-    """Bytes per second of one connection, from the access log; None where nothing was fetched."""
+def measured_rate(log: Path) -> float | None:
+    """Return one connection's bytes per second from the access log; None if nothing was fetched."""
     size = seconds = 0.0
-    try:
-        with open(log, encoding="utf-8") as lines:
-            for line in lines:
-                _, _, what, count, _, took = line.rstrip("\n").split("\t")
-                if what == "fetch":
-                    size, seconds = size + float(count), seconds + float(took)
-    except FileNotFoundError:
-        return None
+    for request in access_log.read(log):
+        if request.what == "fetch":
+            size, seconds = size + request.size, seconds + request.seconds
     return size / seconds if size and seconds else None
 
 
-def _duration(size: float, archive: Mapping[str, Any]) -> str:
-    rate = measured_rate() if archive["kind"] != "folder" else None
+def _duration(size: float, archive: Mapping[str, Any], log: Path) -> str:
+    rate = measured_rate(log) if archive["kind"] != "folder" else None
     if not rate or not size:
         return ""
     together = rate * archive["connections"]
@@ -100,7 +102,3 @@ def _room(waiting: Sequence[Mapping[str, Any]], size: float, *, keep_raw: bool) 
 
 def _number(row: Mapping[str, Any], key: str) -> float:
     return float(row.get(key) or 0)
-
-
-def _received(row: Mapping[str, Any]) -> Path:
-    return Path("received") / f"{name_of(str(row['accession']))}.json"

@@ -1,0 +1,97 @@
+"""What DICOMweb and DIMSE archives share: the limits they keep to, and how studies are matched."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
+
+from ctcohort.archives.manners import Manners
+from ctcohort.archives.protocol import FoundSeries, Query
+from ctcohort.archives.retrying import Patience
+from ctcohort.base.faults import InputError
+from ctcohort.dicom.headers import patient_mark
+
+_Row = TypeVar("_Row")
+
+
+class NetworkArchive(ABC, Generic[_Row]):
+    """Base of the archives that are asked over a network; `_Row` is one answer of a query.
+
+    Parameters
+    ----------
+    settings : mapping
+        The config's `archive`.
+    key : bytes
+        Key of `headers.patient_mark`.
+    """
+
+    answers_are_free = False
+
+    def __init__(self, settings: Mapping[str, Any], *, key: bytes) -> None:
+        self.key = key
+        self.manners = Manners(settings)
+        self.patience_seconds = settings["patience_seconds"]
+
+    def serving(self, accession: str) -> AbstractContextManager[None]:
+        """See `protocol.Archive.serving`."""
+        return self.manners.serving(accession)
+
+    @staticmethod
+    @abstractmethod
+    def text_of(row: _Row, keyword: str) -> str:
+        """Return the first value of an attribute as text, empty where the answer has none."""
+
+    @abstractmethod
+    def studies_with_uid(self, uid: str, patience: Patience) -> Iterable[_Row]:
+        """Query for a StudyInstanceUID; other studies among the answers are ignored."""
+
+    @abstractmethod
+    def studies_with_accession(self, number: str, patience: Patience) -> Iterable[_Row]:
+        """Query for an AccessionNumber; other studies among the answers are ignored."""
+
+    def patience(self) -> Patience:
+        """Return the patience of one piece of work."""
+        return Patience(self.patience_seconds)
+
+    def matching_studies(self, query: Query, patience: Patience) -> dict[str, _Row]:
+        """Return the studies that match exactly, by StudyInstanceUID.
+
+        The values are compared here because archives may match more than was asked for.
+        """
+        if query.study_uid:
+            rows = self.studies_with_uid(query.study_uid, patience)
+            return {uid: row for row in rows if (uid := self.study_uid(row)) == query.study_uid}
+        studies = {}
+        for padded in query.accession_numbers:
+            number = padded.strip()
+            if not number:
+                raise InputError("an empty accession would match the whole archive")
+            for row in self.studies_with_accession(number, patience):
+                if self.text_of(row, "AccessionNumber") == number:
+                    studies[self.study_uid(row)] = row
+        return studies
+
+    def study_uid(self, row: _Row) -> str:
+        """Return the StudyInstanceUID of an answer."""
+        return self.text_of(row, "StudyInstanceUID")
+
+    def instance_count(self, row: _Row) -> int:
+        """Return how many instances the archive counts in a series; 0 where it does not say."""
+        count = self.text_of(row, "NumberOfSeriesRelatedInstances")
+        return int(count) if count.isdecimal() else 0
+
+    def found_series(
+        self, study: _Row, row: _Row, *, instances: int, slices_at_most: int | None
+    ) -> FoundSeries:
+        """Return a series from the answers about its study and about itself."""
+        return FoundSeries(
+            series_uid=self.text_of(row, "SeriesInstanceUID"),
+            study_uid=self.study_uid(study),
+            patient=patient_mark(self.text_of(study, "PatientID"), self.key),
+            modality=self.text_of(row, "Modality"),
+            instances=instances,
+            slices_at_most=slices_at_most,
+            offline=self.text_of(row, "InstanceAvailability") == "OFFLINE",
+        )
