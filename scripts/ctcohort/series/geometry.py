@@ -22,6 +22,12 @@ Array = NDArray[np.float64]
 ORIENTATION_TOLERANCE = 1e-3
 """Largest difference of an ImageOrientationPatient component from the series' median (rule 1)."""
 
+UNIT_LENGTH = (0.9, 1.1)
+"""Length of the median row and column direction that is still that of a unit vector (rule 1)."""
+
+RIGHT_ANGLE = 0.05
+"""Largest cosine between the median row and column direction (rule 1): 3 degrees off."""
+
 SPACING_TOLERANCE = 1e-3
 """Largest relative difference of PixelSpacing inside a series: rounding of the DS text (rule 3)."""
 
@@ -55,10 +61,13 @@ MIN_TILT_DRIFT_MM = 0.8
 FULL_PASS = 0.9
 """Share of the extent, or of the positions, that makes a pass a full one (rule 4)."""
 
+STRAY_SLICES = 2
+"""So many slices may lie among those of a full pass and still belong to it (rule 4)."""
+
 HOUNSFIELD_NAMES = frozenset(
     {"", "HU", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS", "HOUNDSFIELD UNIT", "HOUNDSFIELD UNITS"}
 )
-"""RescaleType values that mean HU, in upper case (PS3.3 C.11.1.1.2; the misspelling is GE's)."""
+"""RescaleType values that mean HU, in upper case (rule 10, PS3.3 C.11.1.1.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +244,8 @@ def _axes(orientation: Array) -> tuple[Array, Array, Array] | None:
     """Row direction, column direction and normal: orthonormal, from one median orientation."""
     row, column = orientation[:3], orientation[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
-    if min(lengths) < 0.9 or max(lengths) > 1.1 or abs(row @ column) > 0.05:
+    shortest, longest = UNIT_LENGTH
+    if min(lengths) < shortest or max(lengths) > longest or abs(row @ column) > RIGHT_ANGLE:
         return None
     row = row / lengths[0]
     column = column - (column @ row) * row
@@ -297,7 +307,7 @@ def _one_pass(slices: list[Slice], normal: Array, verdict: Verdict) -> list[Slic
         others = np.setdiff1d(np.arange(len(slices)), best)
         low, high = t[best].min(), t[best].max()
         between = int(((t[others] > low) & (t[others] < high)).sum())
-        if repeats or between > 2:
+        if repeats or between > STRAY_SLICES:
             verdict.dropped += [
                 Dropped(slices[i].header.sop_instance_uid, slices[i].index, "other_pass")
                 for i in others
@@ -374,7 +384,6 @@ def _stack(
         tilted=tilted,
     )
     intervals = np.diff(distances)
-    steps = intervals / step if step else intervals
     measures = Measures(
         slices=len(chosen),
         row_spacing=stack.row_spacing,
@@ -383,7 +392,7 @@ def _stack(
         spacing_regular=regular,
         z_error_mm=round(float(np.abs(distances - step * np.arange(len(distances))).max()), 6),
         gap_mm=float(intervals.max()) if len(intervals) else None,
-        missing_slices=int(sum(round(n) - 1 for n in steps if n >= GAP_STEPS)),
+        missing_slices=int(sum(round(n) - 1 for n in intervals / step if n >= GAP_STEPS)),
         tilt_degrees=float(np.degrees(np.arctan(np.linalg.norm(drift)))) if tilted else 0.0,
         obliquity_degrees=_obliquity(across, in_plane, line),
         scan_length_mm=float(distances[-1]) + step,
@@ -393,8 +402,6 @@ def _stack(
 
 def _line(t: Array, lateral: Array) -> tuple[Array, Array]:
     """Slope (2,) of the in-plane position over `t`, and its largest distance (2,) from the line."""
-    if len(t) < 2:
-        return np.zeros(2), np.zeros(2)
     design = np.stack([t - t.mean(), np.ones(len(t))], axis=1)
     fit = np.linalg.lstsq(design, lateral, rcond=None)[0]
     return fit[0], np.abs(lateral - design @ fit).max(axis=0)
@@ -414,8 +421,7 @@ def _step(distances: Array) -> tuple[float, bool]:
         return step, True
     bins = Counter(round(float(interval) / BIN_MM) for interval in intervals)
     mode = bins.most_common(1)[0][0] * BIN_MM
-    near = intervals[np.abs(intervals - mode) <= STEP_SPREAD * mode]
-    return float(near.mean()) if len(near) else mode, False
+    return float(intervals[np.abs(intervals - mode) <= STEP_SPREAD * mode].mean()), False
 
 
 def _obliquity(*array_axes: Array) -> float:
