@@ -16,7 +16,7 @@ from ctcohort.base.naming import name_of
 from ctcohort.config.settings import digest
 from ctcohort.dataset import manifest
 from ctcohort.series import series_table
-from ctcohort.series.received import read_received
+from ctcohort.series.received import read_received, received_bytes
 
 KEYED = ("patient", "series_uid_hash", "review")
 """Columns that follow from the private key and from the reviews, which this does not ask for."""
@@ -90,11 +90,13 @@ def _raw(folder: Path, received: Path) -> list[str]:
         return [str(fault)]
     except FileNotFoundError:
         return [f"{received}: is missing"]
-    return [
-        f"{folder}/{uid}.dcm: is not the file that was received"
-        for uid, expected in hashes.items()
-        if sha256(folder / f"{uid}.dcm") != expected
-    ]
+    lines = []
+    for uid, expected in hashes.items():
+        try:
+            received_bytes(folder / f"{uid}.dcm", expected)
+        except Fault as fault:
+            lines.append(str(fault))
+    return lines
 
 
 def _rows(directory: Path, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from ctcohort.base.faults import Fault
 from ctcohort.base.files import sha256, write_json
 from ctcohort.dicom.headers import Header
 from ctcohort.dicom.integrity import check_whole
-from ctcohort.series.received import read_received
+from ctcohort.series.received import read_received, received_bytes
 
 
 def fetch_series(
@@ -102,14 +102,17 @@ def _fetch(
 
 
 def _complete(headers: Sequence[Header], target: Path, received: Path) -> dict[str, Any] | None:
-    """What was received, if it is these instances and all of them are in `target`."""
+    """What was received, if it is these instances and all of them are in `target`, unchanged."""
     try:
         content: dict[str, Any] = json.loads(received.read_text())
-        there = set(read_received(received, target))
+        hashes = read_received(received, target)
+        for uid, expected in hashes.items():
+            received_bytes(target / f"{uid}.dcm", expected)
     except (Fault, OSError, ValueError):
         return None
-    same = content["series_uid"] == headers[0].series_uid
-    return content if same and there == {header.sop_instance_uid for header in headers} else None
+    uids = {header.sop_instance_uid for header in headers}
+    same = content["series_uid"] == headers[0].series_uid and set(hashes) == uids
+    return content if same else None
 
 
 def _file(path: Path, header: Header) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,7 @@ from ctcohort.dicom.pixels import (
     stored_values,
 )
 from ctcohort.series.geometry import Dropped, Slice, Stack, Verdict, assess
-from ctcohort.series.received import read_received
+from ctcohort.series.received import read_received, received_bytes
 from ctcohort.volume import resampling
 from ctcohort.volume.certificate import Certificate, measure
 from ctcohort.volume.faces import face_possible
@@ -51,9 +50,6 @@ BURNED_IN = "BurnedInAnnotation"
 """Read of every file (PS3.3 C.7.6.1): no archive is asked for it."""
 
 TAGS: list[Any] = [Tag(word) for word in {*KEYWORDS, *PIXEL_KEYWORDS, *PATIENT, BURNED_IN}]
-
-HEADER_BYTES = 1 << 15
-"""Read at once: more than most headers have."""
 
 WHOLE_LIMIT = 1 << 14
 """Rescale slope, intercept and clip beyond this are not worked with as whole numbers."""
@@ -259,13 +255,7 @@ class _Reader:
 
     def _read(self, header: Header, file: _File) -> NDArray[Any]:
         """Stored values (frames, rows, columns) of an instance, if it is what was received."""
-        content = file.path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != file.sha256:
-            raise Fault(
-                "checksum_mismatch",
-                f"{file.path}: is not the file that was received; delete {file.path.parent} and"
-                " run again",
-            )
+        content = received_bytes(file.path, file.sha256)  # anew: it may have changed since
         try:
             if file.start is None:
                 values = stored_values(dcmread(io.BytesIO(content)))
@@ -284,16 +274,8 @@ class _Reader:
 
 
 def _opened(path: Path, sha256: str) -> _File:
-    """Read a file's header: from its first bytes if they hold all of it, as they mostly do."""
-    with open(path, "rb", buffering=0) as file:
-        try:
-            return _file(path, sha256, io.BytesIO(file.read(HEADER_BYTES)))
-        except Exception:
-            file.seek(0)
-            return _file(path, sha256, io.BytesIO(file.read()))
-
-
-def _file(path: Path, sha256: str, stream: io.BytesIO) -> _File:
+    """Read a file's header, from the bytes that were compared with its checksum."""
+    stream = io.BytesIO(received_bytes(path, sha256))
     dataset = dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
     if dataset.file_meta.TransferSyntaxUID.is_deflated:
         return _File(path, sha256, dataset, None, 0)
