@@ -3,7 +3,10 @@ PYTHON ?= python3
 CORES ?= all
 DIR ?= .
 VENV = .venv
-BIN = $(VENV)/bin
+# An environment that somebody else looks after, such as conda's of envs/workflow.yaml: its folder.
+# Nothing is installed then. What tests and checks need is in .venv all the same.
+CT_COHORT_ENV ?= $(VENV)
+BIN = $(CT_COHORT_ENV)/bin
 
 .PHONY: help env directory slurm merge demo test lint status page explain verify prune purge guard release check-archive key lock
 .DELETE_ON_ERROR:
@@ -27,23 +30,31 @@ help:
 	@echo "make lint             what CI checks besides the tests"
 	@echo "make lock             renew the lock files"
 
+ifeq ($(CT_COHORT_ENV),$(VENV))
 env: $(VENV)/.run
+slurm: $(VENV)/.slurm
+else
+env:
+	@test -x "$(BIN)/python" -a -x "$(BIN)/snakemake" || \
+	  { echo 'error: CT_COHORT_ENV: $(CT_COHORT_ENV) has no bin/python and bin/snakemake; expected the folder of an environment made from envs/workflow.yaml'; exit 1; }
+slurm: env
+	@$(BIN)/python -c 'import snakemake_executor_plugin_slurm' || \
+	  { echo 'error: CT_COHORT_ENV: $(CT_COHORT_ENV) has no snakemake-executor-plugin-slurm; install it there (bioconda has it)'; exit 1; }
+endif
 
 $(VENV)/.run: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-slurm: $(VENV)/.slurm
-
 $(VENV)/.slurm: requirements-slurm.lock $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-slurm.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-slurm.lock
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
 demo: env
@@ -58,14 +69,14 @@ demo: env
 	@echo "page      demo/report.html: open it in a browser"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $$(nproc 2>/dev/null || echo 2) --dist loadgroup $(TESTS)
+	$(VENV)/bin/python -m pytest -n $$(nproc 2>/dev/null || echo 2) --dist loadgroup $(TESTS)
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile rules
-	$(BIN)/snakemake --lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/snakefmt --check Snakefile rules
+	$(VENV)/bin/snakemake --lint
 
 directory:
 	@test -d "$(DIR)" || { echo 'error: $(DIR) is not a directory; name one with DIR=...'; exit 1; }
@@ -109,9 +120,9 @@ key: env
 	@$(BIN)/python scripts/make_key.py $(KEY)
 
 lock: $(VENV)/.dev
-	$(BIN)/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	$(VENV)/bin/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra slurm -c requirements.lock --universal --fork-strategy fewest --python-version 3.11 \
+	$(VENV)/bin/uv pip compile pyproject.toml --extra slurm -c requirements.lock --universal --fork-strategy fewest --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements-slurm.lock
-	$(BIN)/uv pip compile pyproject.toml --extra slurm --extra dev -c requirements-slurm.lock --universal --fork-strategy fewest --python-version 3.11 \
+	$(VENV)/bin/uv pip compile pyproject.toml --extra slurm --extra dev -c requirements-slurm.lock --universal --fork-strategy fewest --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements-dev.lock

@@ -22,6 +22,7 @@ include: "rules/pictures.smk"
 include: "rules/page.smk"
 include: "rules/removal.smk"
 include: "rules/release.smk"
+include: "rules/environments.smk"
 
 
 rule all:

@@ -19,10 +19,13 @@ import yaml
 
 from .opened import REPOSITORY
 
-ENVS = sorted((REPOSITORY / "envs").glob("*.yaml"))
+WORKFLOW = REPOSITORY / "envs" / "workflow.yaml"
+"""The one in which Snakemake and the commands run; the others are of rules."""
+
+ENVS = sorted(set((REPOSITORY / "envs").glob("*.yaml")) - {WORKFLOW})
 SCRIPTS = REPOSITORY / "scripts"
 
-INDEX_NAMES = {"matplotlib-base": "matplotlib"}
+INDEX_NAMES = {"matplotlib-base": "matplotlib", "snakemake-minimal": "snakemake"}
 """conda-forge -> package index, where they differ."""
 
 MODULES = {
@@ -75,8 +78,7 @@ def test_an_environment_takes_ranges_from_conda_forge_only(env: Path) -> None:
         assert re.fullmatch(r">=[0-9.]+(,<[0-9.]+)?", limits), f"{name}{limits}"
 
 
-@pytest.mark.parametrize("env", ENVS, ids=lambda env: env.stem)
-def test_the_ranges_are_those_of_the_project(env: Path) -> None:
+def ranges_of_the_project() -> dict[str, str]:
     import tomllib
 
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -84,8 +86,24 @@ def test_the_ranges_are_those_of_the_project(env: Path) -> None:
     for line in project["dependencies"]:
         name, limits = re.fullmatch(r"([\w-]+)(.*)", line).groups()  # type: ignore[union-attr]
         ranges[name.lower()] = limits
+    return ranges
+
+
+@pytest.mark.parametrize("env", ENVS, ids=lambda env: env.stem)
+def test_the_ranges_are_those_of_the_project(env: Path) -> None:
+    ranges = ranges_of_the_project()
     for name, limits in specification(env).items():
         assert limits == ranges[INDEX_NAMES.get(name, name)], name
+
+
+def test_the_environment_of_the_workflow_is_the_whole_project() -> None:
+    content = yaml.safe_load(WORKFLOW.read_text())
+    assert content["name"] == "ct-cohort-workflow"
+    assert content["channels"] == ["conda-forge", "bioconda"]  # bioconda has Snakemake
+    packages = specification(WORKFLOW)
+    assert len(packages) == len(content["dependencies"])
+    named = {INDEX_NAMES.get(name, name): limits for name, limits in packages.items()}
+    assert named == ranges_of_the_project()
 
 
 def test_every_rule_that_runs_a_script_names_its_environment() -> None:

@@ -1,0 +1,27 @@
+ENVIRONMENTS = ("archive", "pictures", "select", "volume")
+
+
+# `snakemake --sdm conda --conda-create-envs-only environments` makes every environment that a rule
+# names. Snakemake finds only those of the jobs that it plans, and most are planned after the
+# checkpoint. No report table is needed.
+localrules:
+    environment,
+    environments,
+
+
+rule environment:
+    output:
+        used=temp(touch(".environments/{environment}")),
+    log:
+        "logs/environment/{environment}.log",
+    wildcard_constraints:
+        environment="|".join(ENVIRONMENTS),
+    conda:
+        "../envs/{environment}.yaml"
+    shell:
+        "python3 --version > {log:q} 2>&1"
+
+
+rule environments:
+    input:
+        expand(".environments/{environment}", environment=ENVIRONMENTS),
