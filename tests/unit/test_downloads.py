@@ -17,8 +17,9 @@ from pydicom.dataset import Dataset
 from ctcohort.archives.folder import FolderArchive
 from ctcohort.archives.protocol import Arrived, Query
 from ctcohort.base.faults import Fault
+from ctcohort.base.naming import is_uid
 from ctcohort.dicom.headers import Header
-from ctcohort.dicom.integrity import check_whole, is_uid
+from ctcohort.dicom.integrity import check_whole
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import make_dose_report, make_series, write_files
@@ -339,6 +340,13 @@ def test_more_frames_than_pixels_is_caught(tmp_path: Path) -> None:
 
 
 def test_what_a_uid_is() -> None:
-    assert all(map(is_uid, ["1", "1.2.840.10008", "9" * 64, "1.02"]))
-    bad = ["", ".", "1.", ".1", "1..2", "a", "1.2\n", "1/2", "../1", "1 ", "9" * 65, "\u0661"]
+    odd = [
+        "1.3.6.1.4.1.45037.9fA0C",
+        "022f82f4-e9df-4533-b237-6ab563dfaf56",
+        "f" * 128,
+        "-a",
+        "x_1",
+    ]
+    assert all(map(is_uid, ["1", "1.2.840.10008", "9" * 64, "1.02", *odd]))
+    bad = ["", ".", "1.", ".1", "1..2", "1.2\n", "1/2", "../1", "1 ", "9" * 129, "\u0661", "a\\b"]
     assert not any(map(is_uid, bad))

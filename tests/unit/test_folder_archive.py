@@ -136,7 +136,7 @@ def test_links_are_followed_and_loops_end(
 
 
 @pytest.mark.parametrize(
-    "uid", ["../../escape", "/etc/x", "1.2/3", "1.2\\3", "1.2 .3", "x", "", "1" * 65, ".1", "1..2"]
+    "uid", ["../../escape", "/etc/x", "1.2/3", "1.2\\3", "1.2 .3", "~", "", "1" * 129, ".1", "1..2"]
 )
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
 def test_what_is_no_uid_never_becomes_a_path(
@@ -144,12 +144,157 @@ def test_what_is_no_uid_never_becomes_a_path(
 ) -> None:
     hostile = copy.deepcopy(small_series[0])
     hostile.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    setattr(hostile, keyword, uid)
+    setattr(hostile, keyword, uid or ("." if keyword == "StudyInstanceUID" else ""))
     path = tmp_path / "tree" / "file"
     path.parent.mkdir()
     hostile.save_as(path, enforce_file_format=False)
     with pytest.raises(InputError, match=r"archive\.folder\.path: .*tree holds no DICOM instance"):
         open_folder(tmp_path / "tree", store)
+
+
+@pytest.mark.parametrize("study", ["", "1.2.840.9fA0C", "022f82f4-e9df-4533-b237-6ab563dfaf56"])
+def test_uids_with_letters_and_an_empty_study_are_read_as_names(
+    root: Path, store: Path, small_series: Series, open_folder: Opened, study: str
+) -> None:
+    shutil.rmtree(root)
+    for number, ds in enumerate(small_series):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = (
+            f"1.3.6.1.4.1.45037.A{number}f"
+        )
+        ds.SeriesInstanceUID, ds.StudyInstanceUID = "GeneratedSeries.Xy_z", study
+    write_files(small_series, root)
+    archive = open_folder(root, store)
+    (found,) = archive.find(Query(("A0000001",)))
+    assert (found.series_uid, found.study_uid, found.instances) == (
+        "GeneratedSeries.Xy_z",
+        study,
+        6,
+    )
+    assert uids(archive) == of(small_series)
+    into = root / "into"
+    into.mkdir()
+    archive.fetch(headers(archive), into)
+    assert sorted(path.stem for path in into.iterdir()) == of(small_series)
+
+
+# What is passed over
+
+
+def causes(archive: FolderArchive) -> dict[str, str]:
+    """Cause by file name of everything that is no instance."""
+    return dict(archive.index.execute("SELECT name, cause FROM files WHERE cause IS NOT NULL"))
+
+
+def test_every_file_that_is_passed_over_is_kept_with_its_cause(
+    root: Path, store: Path, small_series: Series, open_folder: Opened
+) -> None:
+    whole = next((root / "2024" / "03").iterdir()).read_bytes()
+    nameless = copy.deepcopy(small_series[0])
+    del nameless.SeriesInstanceUID
+    nameless.save_as(root / "nameless")
+    for name, content in {
+        "empty": b"",
+        "readme.txt": b"text\n" * 100,
+        "page.png": b"\x89PNG\r\n\x1a\n" + bytes(200),
+        "zeroed.dcm": bytes(512) + whole[512:],
+        "mark only": bytes(128) + b"DICM",
+        "noise": b"\x01" * 5000,
+        "cut off": whole[:400],
+    }.items():
+        (root / name).write_bytes(content)
+    with open(os.path.join(os.fsencode(root), b"caf\xe9"), "wb") as stream:
+        stream.write(whole)
+    archive = open_folder(root, store)
+    assert causes(archive) == {
+        "empty": "empty",
+        "readme.txt": "not_dicom",
+        "page.png": "not_dicom",
+        "zeroed.dcm": "unrecognised",
+        "mark only": "no_uid",
+        "noise": "unrecognised",
+        "cut off": "no_uid",
+        "nameless": "no_uid",
+        "caf\\xe9": "unnamable",
+    }
+    assert set(causes(archive).values()) <= set(folder.PASSED_OVER)
+    assert uids(archive) == of(small_series)
+
+
+def test_the_last_lines_count_what_was_passed_over_and_name_one_of_them(
+    root: Path,
+    store: Path,
+    small_series: Series,
+    open_folder: Opened,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (root / "A0000001").mkdir()
+    (root / "A0000001" / "IM0009.dcm").touch()
+    for name in ("QUASIMODO", "PHANTOM01", "Lee", "Lee Jong 12"):
+        (root / name).mkdir()
+        (root / name / "readme.txt").write_text("text")
+    open_folder(root, store)
+    told = capsys.readouterr().err
+    assert "folder index: 1 passed over: no bytes, e.g. A0000001/IM0009.dcm" in told
+    assert "folder index: 4 passed over: text, or another kind of file, e.g. .../readme.txt" in told
+    assert not any(name in told for name in ("QUASIMODO", "PHANTOM01", "Lee"))
+    assert small_series[0].PatientID == "PHANTOM01"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "lost"),
+    [
+        ("zz.dcm", b"", 1),
+        ("zz.dcm", b"\x01" * 500, 1),
+        ("zz", bytes(128) + b"DICM\x02\x00", 1),
+        ("zz", b"", 0),
+        ("._zz.dcm", b"\0\5\x16\7" + bytes(500), 0),
+        ("zz.dcm", b"plain text", 0),
+        ("Thumbs.db", b"\xd0\xcf\x11\xe0" + bytes(500), 0),
+    ],
+)
+def test_a_damaged_file_in_a_series_own_folder_is_counted_beside_it(
+    tmp_path: Path,
+    store: Path,
+    small_series: Series,
+    open_folder: Opened,
+    name: str,
+    content: bytes,
+    lost: int,
+) -> None:
+    write_files(small_series, tmp_path / "tree" / "x", names=[f"{i}.dcm" for i in range(6)])
+    other = [copy.deepcopy(ds) for ds in small_series]
+    for ds in other:
+        ds.SeriesInstanceUID, ds.AccessionNumber = "1.2.3", "OTHER"
+    write_files(other, tmp_path / "tree" / "y", names=[f"{i}.dcm" for i in range(6)])
+    (tmp_path / "tree" / "x" / name).write_bytes(content)
+    archive = open_folder(tmp_path / "tree", store)
+    assert [s.unreadable for s in archive.find(Query(("A0000001",)))] == [lost]
+    assert [s.unreadable for s in archive.find(Query(("OTHER",)))] == [0]
+
+
+def test_in_a_folder_of_several_studies_the_neighbours_by_name_count(
+    tmp_path: Path, store: Path, small_series: Series, open_folder: Opened
+) -> None:
+    other = [copy.deepcopy(ds) for ds in small_series]
+    for ds in other:
+        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.AccessionNumber = "1.2", "1.2.3", "OTHER"
+    tree = tmp_path / "tree"
+    write_files(small_series, tree, names=[f"a{i}.dcm" for i in range(6)])
+    write_files(other, tree, names=[f"b{i}.dcm" for i in range(6)])
+    (tree / "b7.dcm").touch()
+    archive = open_folder(tree, store)
+    assert [s.unreadable for s in archive.find(Query(("A0000001",)))] == [0]
+    assert [s.unreadable for s in archive.find(Query(("OTHER",)))] == [1]
+
+
+def test_an_index_of_another_version_is_read_anew(
+    root: Path, store: Path, small_series: Series, open_folder: Opened
+) -> None:
+    store.mkdir()
+    with sqlite3.connect(store / "folder.sqlite") as connection:
+        connection.execute("CREATE TABLE files (folder TEXT, name TEXT)")
+    connection.close()
+    assert uids(open_folder(root, store)) == of(small_series)
 
 
 def test_a_folder_that_cannot_be_read_is_warned_of_without_its_name(

@@ -18,8 +18,10 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from ctcohort.dicom.headers import KEYWORDS, Frame, Header, header_of, pack, patient_mark, unpack
+from ctcohort.dicom.reading import open_file
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import Identity, make_series, write_files
@@ -119,6 +121,8 @@ def test_an_ordinary_instance_gives_its_facts(tmp_path: Path) -> None:
                 image_type=("ORIGINAL", "PRIMARY", "AXIAL"),
             ),
         ),
+        bits_stored=12,
+        signed=False,
     )
 
 
@@ -206,7 +210,18 @@ def test_a_geometry_of_another_length_counts_as_missing(
     ],
 )
 @pytest.mark.parametrize(
-    "garbage", [b"garbage ", b"1,5 ", b"\xff\xfe", b"nan ", b"inf ", b"1e999 "]
+    "garbage",
+    [
+        b"garbage ",
+        b"1,5,5 ",
+        b"1.000,5 ",
+        b"1_0 ",
+        b"1\\2 ",
+        b"\xff\xfe",
+        b"nan ",
+        b"inf ",
+        b"1e999 ",
+    ],
 )
 def test_garbage_counts_as_missing(
     tmp_path: Path, tag: int, vr: str, fact: str, garbage: bytes
@@ -222,6 +237,77 @@ def test_garbage_counts_as_missing(
     path.write_bytes(new + content[at + 8 + length :])
     read = dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
     assert getattr(header_of(read, key=KEY), fact) is None
+
+
+def rewritten(ds: Dataset, folder: Path, keyword: str, vr: str, content: bytes) -> Header:
+    """The header of a file in which an element is written in this VR, with these bytes."""
+    tag = Tag(keyword)
+
+    def written(part: Dataset) -> bytes:
+        stream = DicomBytesIO()
+        stream.is_little_endian, stream.is_implicit_VR = True, False
+        write_dataset(stream, part)
+        return stream.getvalue()
+
+    long = vr in EXPLICIT_VR_LENGTH_32
+    element = tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little") + vr.encode()
+    element += bytes(2 * long) + len(content).to_bytes(4 if long else 2, "little") + content
+    before, after = written(ds[:tag]), written(ds[tag + 1 : Tag("PixelData")])
+    path = folder / "file"
+    path.write_bytes(before + element + after)
+    with open(path, "rb") as file:
+        return header_of(open_file(file).dataset, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "content", "fact", "expected"),
+    [
+        ("PixelSpacing", b"0,703125\\0,703125 ", "pixel_spacing", (0.703125, 0.703125)),
+        ("PixelSpacing", b"0.7\\0.8\\", "pixel_spacing", (0.7, 0.8)),
+        ("PixelSpacing", b"0.7,0.8 ", "pixel_spacing", (0.7, 0.8)),
+        ("PixelSpacing", b"0,7 ", "pixel_spacing", None),
+        ("PixelSpacing", b"0.7\\\\0.8", "pixel_spacing", None),
+        ("ImagePositionPatient", b"-150,5\\-1,5E+2\\3", "position", (-150.5, -150.0, 3.0)),
+        ("ImageOrientationPatient", b"1\\0\\0\\0\\1\\0\\", "orientation", (1, 0, 0, 0, 1, 0)),
+        ("RescaleIntercept", b"-1024,0 ", "intercept", -1024.0),
+        ("RescaleIntercept", b"-1024\\-1024 ", "intercept", -1024.0),
+        ("RescaleIntercept", b"-1024\\", "intercept", -1024.0),
+        ("RescaleIntercept", b"-1024\\-1000 ", "intercept", None),
+        ("RescaleSlope", b"1\\1\\1 ", "slope", 1.0),
+        ("RescaleType", b"HU\\HU ", "rescale_type", "HU"),
+        ("RescaleType", b"HU\\", "rescale_type", "HU"),
+        ("RescaleType", b"HU\\US ", "rescale_type", "HU\\US"),
+    ],
+)
+@pytest.mark.parametrize("vr", ["DS", "UT", "LO", "ST", "SH", "UC", "UN", "ZZ"])
+def test_what_writers_make_of_text_is_read_in_any_text_vr(
+    tmp_path: Path, keyword: str, content: bytes, fact: str, expected: object, vr: str
+) -> None:
+    header = rewritten(one(), tmp_path, keyword, vr, content)
+    assert getattr(header.frames[0], fact) == expected
+
+
+@pytest.mark.parametrize(("vr", "size"), [("US", 2), ("SS", 2), ("UL", 4), ("SL", 4)])
+def test_rows_are_read_in_any_integer_vr(tmp_path: Path, vr: str, size: int) -> None:
+    content = (512).to_bytes(size, "little")
+    assert rewritten(one(), tmp_path, "Rows", vr, content).rows == 512
+    assert rewritten(one(), tmp_path, "Rows", "IS", b"512 ").rows == 512
+    assert rewritten(one(), tmp_path, "Rows", vr, content + b"\0").rows is None
+
+
+@pytest.mark.parametrize("vr", ["ZZ", "??", "XX", "\0\0", "OB", "US", "SQ", "FD", "UN", "DS"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"\xfe\xff\x00\xe0\xff\xff\xff\xff", b"1\\\x1b$B"]
+)
+def test_no_element_stops_the_others(vr: str, content: bytes) -> None:
+    """Whatever one element holds, the header is made; what cannot be read counts as missing."""
+    for keyword in KEYWORDS:
+        tag = Tag(keyword)
+        ds = one()
+        ds[tag] = RawDataElement(tag, vr, len(content), content or None, 0, False, True)
+        header = header_of(ds, key=KEY)
+        if keyword != "SOPInstanceUID":
+            assert header.sop_instance_uid == one().SOPInstanceUID
 
 
 def test_a_null_among_the_values_of_an_answer_makes_a_geometry_missing() -> None:
@@ -327,6 +413,10 @@ headers = st.builds(
     st.integers(1, 3),
     st.booleans(),
     texts,
+    integers,
+    st.none() | st.booleans(),
+    st.integers(1, 3),
+    st.none() | st.booleans(),
 )
 
 

@@ -32,8 +32,8 @@ from ctcohort.archives.network import NetworkArchive
 from ctcohort.archives.protocol import Arrived, Changed, FoundSeries, Query, nobody
 from ctcohort.archives.retrying import FIRST_SECONDS, Patience, Transient
 from ctcohort.base.faults import Fault, InputError
+from ctcohort.base.naming import is_uid
 from ctcohort.dicom.headers import CT_IMAGE, KEYWORDS, Header, header_of
-from ctcohort.dicom.integrity import is_uid
 
 JSON = "application/dicom+json"
 STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'

@@ -35,7 +35,7 @@ from ctcohort.archives.network import NetworkArchive
 from ctcohort.archives.protocol import LOOKED_AT, Arrived, Changed, FoundSeries, Query, nobody
 from ctcohort.archives.retrying import FIRST_SECONDS, Patience, Transient
 from ctcohort.base.faults import Fault, InputError
-from ctcohort.base.naming import name_of
+from ctcohort.base.naming import is_uid, name_of
 from ctcohort.dicom.headers import (
     CT_CLASSES,
     CT_IMAGE,
@@ -44,7 +44,6 @@ from ctcohort.dicom.headers import (
     Header,
     header_of,
 )
-from ctcohort.dicom.integrity import is_uid
 
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 60.0

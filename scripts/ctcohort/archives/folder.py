@@ -1,14 +1,17 @@
 """A folder tree of DICOM files as an archive.
 
 Headers are read once: an SQLite file in the store remembers each file's size, modification time
-and facts, so that a later run reads only what is new or changed. The tree is never written to.
+and facts, so that a later run reads only what is new or changed. It also remembers every file that
+was passed over, and why. The tree is never written to.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import re
 import sqlite3
 import stat
 import sys
@@ -20,27 +23,87 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pydicom import dcmread
+from pydicom.tag import Tag
 
 from ctcohort.archives.protocol import Arrived, FoundSeries, Query, nobody
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.files import copy
-from ctcohort.dicom.headers import KEYWORDS, Header, header_of, pack, unpack
-from ctcohort.dicom.integrity import is_uid
+from ctcohort.base.naming import is_uid
+from ctcohort.dicom.headers import KEYWORDS, Header, header_of, pack, patient_mark, unpack
+from ctcohort.dicom.reading import UNDEFINED, NotDicom, open_file
 
 BATCH = 512
 """Files per task of the reading processes, and per commit."""
+
+VERSION = 2
+"""Of the index; one of another version is read anew, because it lacks facts."""
+
+PASSED_OVER = {
+    "not_dicom": "text, or another kind of file",
+    "dicomdir": "a DICOMDIR",
+    "empty": "no bytes",
+    "unrecognised": "no DICOM at its beginning, nor another known kind of file",
+    "unreadable": "begins as DICOM, but its header cannot be read",
+    "no_uid": "no SOPInstanceUID or SeriesInstanceUID, or one that cannot name a file",
+    "forbidden": "may not be read, or the file system fails",
+    "unnamable": "a file or folder whose name is not UTF-8",
+}
+"""Why a file is no instance of the index."""
+
+_LOST = ("unreadable", "no_uid", "forbidden", "empty", "unrecognised")
+"""What a slice that was damaged looks like; the last two only beside files of the same ending."""
+
+_OTHER_KINDS = (
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"RIFF",
+    b"%PDF",
+    b"PK",
+    b"\x1f\x8b",
+    b"Rar!",
+    b"7z\xbc\xaf",
+    b"\xd0\xcf\x11\xe0",
+    b"SQLite format",
+    b"MZ",
+    b"\0\0\0\1Bud1",
+    b"\0\5\x16\7",
+    b"\x7fELF",
+    b"\x93NUMPY",
+)
+"""First bytes of pictures, documents, archives, programs and what desktops leave behind."""
+
+_NUMBERED = re.compile(
+    r"([A-Za-z]{1,3}[-_]?)?\d{1,8}(\.[A-Za-z]{1,4})?|\d+(\.\d+){3,}(\.[A-Za-z]+)?"
+)
+_WORDS = frozenset({"ct", "dicom", "dicomdir", "image", "images", "readme", "series", "study"})
+"""Names of files and folders that name nobody."""
+
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOP class of a DICOMDIR (PS3.4 I.4)."""
+
+_PLACES = ",".join("?" * len(_LOST))
+
+_TAGS = [Tag(keyword) for keyword in KEYWORDS]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     folder TEXT, name TEXT, size INTEGER, modified INTEGER,
     instance TEXT, series TEXT, study TEXT, accession TEXT, patient TEXT, modality TEXT,
-    header BLOB,
+    header BLOB, cause TEXT,
     PRIMARY KEY (folder, name)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_study ON files (study);
 CREATE INDEX IF NOT EXISTS by_series ON files (series);
 CREATE INDEX IF NOT EXISTS by_accession ON files (accession);
+CREATE INDEX IF NOT EXISTS by_patient ON files (patient);
+CREATE INDEX IF NOT EXISTS passed_over ON files (folder, cause) WHERE cause IS NOT NULL;
 """
+
+UNNAMABLE = -1
+"""In the place of the size of what is named so that the index cannot open it."""
 
 _File = tuple[str, str, int, int]
 """Folder relative to the root, name, size in bytes, modification time in ns."""
@@ -52,7 +115,7 @@ class FolderArchive:
     Parameters
     ----------
     root : Path
-        Any tree; files that are not DICOM (PS3.10 7.1) and DICOMDIRs are passed over.
+        Any tree; a file that is no instance is passed over, counted, and kept with its cause.
     link : bool
         Hard links instead of copies; falls back to copies across file systems.
     store : Path
@@ -81,12 +144,15 @@ class FolderArchive:
         self.store.mkdir(parents=True, exist_ok=True)
         path = self.store / "folder.sqlite"
         self.index = sqlite3.connect(path)
+        if self.index.execute("PRAGMA user_version").fetchone() != (VERSION,):
+            self.index.execute("DROP TABLE IF EXISTS files")
+            self.index.execute(f"PRAGMA user_version = {VERSION}")
         self.index.executescript(_SCHEMA)
         changed = self._forget_what_is_gone()
         read = known = 0
         for rows in self._read(changed, threads):
             self.index.executemany(
-                "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows
+                "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows
             )
             self.index.commit()
             read += len(rows)
@@ -97,6 +163,8 @@ class FolderArchive:
             f"folder index: {known} files, {images} of them DICOM instances; {read} read now",
             file=sys.stderr,
         )
+        for line in told(self.index, self.key):
+            print(f"folder index: {line}", file=sys.stderr)
         if not images:
             raise InputError(
                 f"archive.folder.path: {self.root} holds no DICOM instance; expected the tree with"
@@ -111,19 +179,27 @@ class FolderArchive:
             values = list(query.accession_numbers)
         rows = self.index.execute(
             f"SELECT series, study, patient, max(modality), count(DISTINCT instance) FROM files"
-            f" WHERE {where} GROUP BY series, study, patient",
+            f" WHERE {where} AND cause IS NULL GROUP BY series, study, patient",
             values,
         )
         return [
-            FoundSeries(series, study, patient, modality, count, None)
-            for series, study, patient, modality, count in rows
+            FoundSeries(
+                series,
+                study,
+                patient,
+                modality,
+                count,
+                None,
+                unreadable=len(lost_beside(self.index, series, study)),
+            )
+            for series, study, patient, modality, count in rows.fetchall()
         ]
 
     def headers(self, series: FoundSeries) -> list[Header]:
         """Headers of a series; copies of a file count as one, different contents as conflicting."""
         rows = self.index.execute(
             "SELECT folder, name, header FROM files WHERE series = ? AND study = ?"
-            " ORDER BY instance, folder, name",
+            " AND cause IS NULL ORDER BY instance, folder, name",
             (series.series_uid, series.study_uid),
         )
         by_uid: dict[str, list[Header]] = {}
@@ -149,6 +225,7 @@ class FolderArchive:
     def _forget_what_is_gone(self) -> list[_File]:
         """Walk the tree; drop vanished files from the index; return what must be read."""
         changed: list[_File] = []
+        self.index.execute("DELETE FROM files WHERE cause = 'forbidden'")  # it may be allowed now
         self.index.execute("CREATE TEMP TABLE seen (folder TEXT PRIMARY KEY)")
         for folder, files in _walk(self.root):
             self.index.execute("INSERT OR IGNORE INTO seen VALUES (?)", (folder,))
@@ -183,10 +260,111 @@ class FolderArchive:
         return replace(first, copies=len(copies), conflicting=not same)
 
     def _pixels(self, header: Header) -> bytes:
+        """A digest of an instance's pixel data, whatever transfer syntax it is in."""
         try:
-            return bytes(dcmread(self.root / header.location).get("PixelData", b""))
+            with open(self.root / header.location, "rb") as stream:
+                file = open_file(stream)
+                if file.start is None:
+                    return b""
+                return hashlib.sha256(file.value(_most(header, file.length))).digest()
         except OSError as error:
             raise _unreadable(header, error) from None
+        except Exception:
+            return header.location.encode()  # a deflated file that is cut off equals no other
+
+
+def _most(header: Header, length: int) -> int:
+    """How much of the pixel data's value counts: no more than the header describes."""
+    if length == UNDEFINED:
+        return length
+    bits = header.bits_allocated or 16
+    return (header.rows or 0) * (header.columns or 0) * header.frame_count * bits // 8
+
+
+def told(index: sqlite3.Connection, key: bytes) -> Iterator[str]:
+    """Lines on the files that were passed over: how many for which cause, and one of them."""
+    causes = index.execute(
+        "SELECT cause, count(*) FROM files WHERE cause IS NOT NULL GROUP BY cause ORDER BY 2 DESC"
+    )
+    for cause, count in causes.fetchall():
+        folder, name = index.execute(
+            "SELECT folder, name FROM files WHERE cause = ? ORDER BY folder, name", (cause,)
+        ).fetchone()
+        example = shown(index, os.path.normpath(os.path.join(folder, name)), key)
+        yield f"{count} passed over: {PASSED_OVER[cause]}, e.g. {example}"
+
+
+def shown(index: sqlite3.Connection, path: str, key: bytes) -> str:
+    """A path relative to the archive for a log: what could name a patient becomes ``...``.
+
+    Shown are UIDs and accessions of the index, numbers with at most three letters before them, and
+    words such as ``images``; never what is the PatientID of an instance.
+    """
+    return "/".join(part if _names_nobody(index, part, key) else "..." for part in path.split("/"))
+
+
+def _names_nobody(index: sqlite3.Connection, part: str, key: bytes) -> bool:
+    stem = os.path.splitext(part)[0]
+    mark = patient_mark(stem, key)
+    if index.execute("SELECT 1 FROM files WHERE patient = ? LIMIT 1", (mark,)).fetchone():
+        return False
+    if _NUMBERED.fullmatch(part) or stem.lower() in _WORDS:
+        return True
+    known = "SELECT 1 FROM files WHERE {} = ? LIMIT 1"
+    return any(
+        index.execute(known.format(column), (name,)).fetchone()
+        for column in ("accession", "study", "series")
+        for name in (part, stem)
+    )
+
+
+def lost_beside(index: sqlite3.Connection, series: str, study: str) -> list[tuple[str, str]]:
+    """Path and cause of the files that may be lost slices of a series.
+
+    They lie in its folder and could not be read. Where a folder holds several studies, only those
+    count whose neighbour in the order of names is an instance of the series.
+    """
+    lost = []
+    folders = index.execute(
+        "SELECT folder, name FROM files WHERE series = ? AND study = ? AND cause IS NULL",
+        (series, study),
+    )
+    endings: dict[str, set[str]] = {}
+    for folder, name in folders.fetchall():
+        endings.setdefault(folder, set()).add(os.path.splitext(name)[1])
+    for folder, known in sorted(endings.items()):
+        suspects = index.execute(
+            f"SELECT name, cause FROM files WHERE folder = ? AND cause IN ({_PLACES})",
+            (folder, *_LOST),
+        ).fetchall()
+        alone = (
+            suspects
+            and not index.execute(
+                "SELECT 1 FROM files WHERE folder = ? AND study != ? AND cause IS NULL LIMIT 1",
+                (folder, study),
+            ).fetchone()
+        )
+        lost += [
+            (os.path.join(folder, name), cause)
+            for name, cause in suspects
+            if cause in _LOST[:3]
+            or (os.path.splitext(name)[1] in known and not name.startswith("."))
+            if alone or series in _neighbours(index, folder, name)
+        ]
+    return lost
+
+
+def _neighbours(index: sqlite3.Connection, folder: str, name: str) -> set[str]:
+    """Series of the instances before and after a name in a folder."""
+    found = set()
+    for comparison, order in (("<", "DESC"), (">", "ASC")):
+        row = index.execute(
+            f"SELECT series FROM files WHERE folder = ? AND name {comparison} ?"
+            f" AND cause IS NULL ORDER BY name {order} LIMIT 1",
+            (folder, name),
+        ).fetchone()
+        found |= set(row or ())
+    return found
 
 
 def _unreadable(header: Header, error: OSError) -> Fault:
@@ -221,9 +399,15 @@ def _walk(root: Path) -> Iterator[tuple[str, list[_File]]]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(filter(_is_text, folders))
         relative = os.path.relpath(folder, root)
-        yield relative, [file for name in sorted(names) for file in _file(folder, relative, name)]
+        unnamable = [
+            (relative, _escaped(name), UNNAMABLE, 0) for name in folders if not _is_text(name)
+        ]
+        folders[:] = sorted(filter(_is_text, folders))
+        yield (
+            relative,
+            [file for name in sorted(names) for file in _file(folder, relative, name)] + unnamable,
+        )
     if closed:
         print(
             f"warning: {len(closed)} folders of archive.folder.path cannot be read, and what they"
@@ -237,13 +421,20 @@ def _is_text(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
+def _escaped(name: str) -> str:
+    """A name that is not UTF-8 as text, its other bytes as escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def _file(folder: str, relative: str, name: str) -> Iterable[_File]:
     try:
         status = os.stat(os.path.join(folder, name))
     except OSError:
         return ()  # a dangling link
-    if not stat.S_ISREG(status.st_mode) or not _is_text(name):
+    if not stat.S_ISREG(status.st_mode):
         return ()  # a pipe would be waited for
+    if not _is_text(name):
+        return ((relative, _escaped(name), UNNAMABLE, 0),)
     return ((relative, name, status.st_size, status.st_mtime_ns),)
 
 
@@ -252,23 +443,56 @@ def _read_batch(root: Path, key: bytes, files: list[_File]) -> list[tuple[object
 
 
 def _read_file(path: Path, size: int, key: bytes) -> tuple[object, ...]:
-    """What the index knows of a file; all None for what is not an instance."""
-    nothing = (None,) * 7
+    """What the index knows of a file: its facts, or the cause for which it is passed over."""
+    try:
+        return _instance(path, size, key)
+    except _PassedOver as passed:
+        return (*(None,) * 7, passed.cause)
+
+
+class _PassedOver(Exception):
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def _instance(path: Path, size: int, key: bytes) -> tuple[object, ...]:
+    if size == UNNAMABLE:
+        raise _PassedOver("unnamable")
+    if size == 0:
+        raise _PassedOver("empty")
+    first = b""
     try:
         with open(path, "rb") as stream:
-            if size < 132 or stream.read(132)[128:] != b"DICM":
-                return nothing
-            stream.seek(0)
-            dataset = dcmread(stream, stop_before_pixels=True, specific_tags=list(KEYWORDS))
-    except Exception:
-        return nothing  # whatever pydicom cannot read is not an instance that can be chosen
-    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
-    header = header_of(dataset, key=key, transfer_syntax=syntax)
-    uids = (header.sop_instance_uid, header.series_uid, header.study_uid)
-    if not all(map(is_uid, uids)):
-        return nothing
+            first = stream.read(132)
+            file = open_file(stream, _TAGS)
+    except OSError:
+        raise _PassedOver("forbidden") from None
+    except NotDicom:
+        raise _PassedOver("not_dicom" if _is_other_kind(first) else "unrecognised") from None
+    except Exception:  # whatever pydicom and zlib make of damaged bytes
+        raise _PassedOver("unreadable") from None
+    if str(file.dataset.file_meta.get("MediaStorageSOPClassUID", "")) == MEDIA_DIRECTORY:
+        raise _PassedOver("dicomdir")
+    header = header_of(
+        file.dataset,
+        key=key,
+        transfer_syntax=file.transfer_syntax,
+        pixels=file.start is not None,
+    )
+    uids = (header.sop_instance_uid, header.series_uid)
+    if not all(map(is_uid, uids)) or not (header.study_uid == "" or is_uid(header.study_uid)):
+        raise _PassedOver("no_uid")
     packed = zlib.compress(json.dumps(pack([header])).encode(), 1)
-    return (*uids, header.accession, header.patient, header.modality, packed)
+    facts = (*uids, header.study_uid, header.accession, header.patient, header.modality)
+    return (*facts, packed, None)
+
+
+def _is_other_kind(first: bytes) -> bool:
+    """Whether a file begins as text, or as a known kind of file that is not DICOM."""
+    return first.startswith(_OTHER_KINDS) or not any(
+        letter < 32 and letter not in b"\t\n\f\r\x1b" for letter in first
+    )
 
 
 def _facts(packed: bytes) -> Header:

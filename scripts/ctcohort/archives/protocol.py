@@ -40,6 +40,7 @@ class FoundSeries:
     instances : how many the archive counts
     slices_at_most : upper bound of its slices; None where a multi-frame instance may hide more,
         or where headers cost nothing, so that the series is always looked at
+    unreadable : files beside it that could not be read and may be slices of it
     offline : whether a person would have to fetch the medium (InstanceAvailability, PS3.3
         C.4.23.1.1)
     """
@@ -51,6 +52,7 @@ class FoundSeries:
     instances: int
     slices_at_most: int | None
     offline: bool = False
+    unreadable: int = 0
 
 
 class Changed(Fault):

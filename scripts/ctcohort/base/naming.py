@@ -14,6 +14,12 @@ MAX_NAME_BYTES = 200
 NAME_PATTERN = r"[A-Za-z0-9_%][A-Za-z0-9._%-]*"
 """What `name_of` makes: Snakemake's constraint on the wildcard."""
 
+UID_PATTERN = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+"""PS3.5 9.1 allows digits and dots only; de-identifiers write letters too."""
+
+MAX_UID_CHARACTERS = 128
+"""The standard's limit is 64 (PS3.5 9.1); a SHA-512 in hexadecimal digits has 128."""
+
 _NOT_SEARCHABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029*?\\]")
 
 
@@ -48,6 +54,14 @@ def is_valid_accession(accession: str) -> bool:
         and not _NOT_SEARCHABLE.search(accession)
         and len(name_of(accession)) <= MAX_NAME_BYTES
     )
+
+
+def is_uid(text: str) -> bool:
+    """Whether `text` identifies an instance or series and is safe as a file's name as it is.
+
+    Letters, digits, ``_`` and ``-`` between single dots: never hidden, never ``..``, never a path.
+    """
+    return len(text) <= MAX_UID_CHARACTERS and UID_PATTERN.fullmatch(text) is not None
 
 
 def normal_mrn(mrn: str) -> str:

@@ -11,8 +11,10 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from itertools import islice
+from typing import Any, Literal
 
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -54,6 +56,8 @@ KEYWORDS = (
     "Rows",
     "Columns",
     "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
     "NumberOfFrames",
     "LossyImageCompression",
     "MultienergyCTAcquisition",
@@ -71,17 +75,21 @@ KEYWORDS = (
 """What is read of an instance, and all that is ever kept: no name, no birth date."""
 
 _TAGS = {keyword: Tag(keyword) for keyword in (*KEYWORDS, "FrameType")}
+_VRS = {keyword: dictionary_VR(tag) for keyword, tag in _TAGS.items()}
+
+_INTEGERS = {"US": (2, False), "SS": (2, True), "UL": (4, False), "SL": (4, True)}
+"""Bytes and signedness of the binary integers (PS3.5 6.2)."""
+
+_NUMBERS = frozenset({"DS", "IS"})
+
+_BINARY = frozenset({*_INTEGERS, "AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SV", "UV"})
+"""Value representations that are not text."""
 
 LOOKUP_TABLE = "MODALITY LUT"
 """What stands in the place of a rescale type where the rescale is not linear (PS3.3 C.11.1)."""
 
 FAR_MM = 1e6
 """No position, direction or spacing is larger: what is, was damaged."""
-
-MAX_KNOWN = 10_000
-"""Converted elements to remember."""
-
-_KNOWN: dict[tuple[str, str, bytes, bool], tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,9 @@ class Header:
 
     `patient` is a keyed hash of the normalised PatientID, never the MRN itself. `conflicting` says
     that several contents were met under the same SOPInstanceUID, `copies` how many files held it.
-    `location` is where a folder archive keeps the file, relative to its root.
+    `location` is where a folder archive keeps the file, relative to its root. `frame_count` is
+    NumberOfFrames, 1 where there is none. `pixels` says whether the instance has pixel data; None
+    where only the file could tell.
     """
 
     sop_class_uid: str
@@ -147,6 +157,10 @@ class Header:
     copies: int = 1
     conflicting: bool = False
     location: str = ""
+    bits_stored: int | None = None
+    signed: bool | None = None
+    frame_count: int = 1
+    pixels: bool | None = None
 
     @property
     def image_type(self) -> tuple[str, ...]:
@@ -154,8 +168,12 @@ class Header:
         return self.frames[0].image_type
 
 
-def header_of(dataset: Dataset, *, key: bytes, transfer_syntax: str = "") -> Header:
+def header_of(
+    dataset: Dataset, *, key: bytes, transfer_syntax: str = "", pixels: bool | None = None
+) -> Header:
     """Take the facts from a dataset that has (some of) `KEYWORDS`.
+
+    A fact that cannot be read counts as missing: no dataset raises.
 
     Parameters
     ----------
@@ -165,7 +183,10 @@ def header_of(dataset: Dataset, *, key: bytes, transfer_syntax: str = "") -> Hea
         Key of the hash that stands for PatientID.
     transfer_syntax : str
         Of the file; an answer may name it in AvailableTransferSyntaxUID instead.
+    pixels : bool, optional
+        Whether the file has pixel data.
     """
+    signed = _integer(dataset, "PixelRepresentation")
     return Header(
         sop_class_uid=_text(dataset, "SOPClassUID"),
         sop_instance_uid=_text(dataset, "SOPInstanceUID"),
@@ -195,6 +216,10 @@ def header_of(dataset: Dataset, *, key: bytes, transfer_syntax: str = "") -> Hea
         lossy=_text(dataset, "LossyImageCompression") == "01",
         multienergy=_text(dataset, "MultienergyCTAcquisition").upper() == "YES",
         frames=frames_of(dataset),
+        bits_stored=_integer(dataset, "BitsStored"),
+        signed=None if signed is None else signed == 1,
+        frame_count=_integer(dataset, "NumberOfFrames") or 1,
+        pixels=pixels,
     )
 
 
@@ -262,11 +287,8 @@ def _unpack_frames(packed: dict[str, Any]) -> list[tuple[Frame, ...]]:
         Frame(**{name: _tuple(values[index]) for name, values in columns.items()})
         for index in range(total)
     ]
-    starts = [sum(packed["counts"][:index]) for index in range(len(packed["counts"]))]
-    return [
-        tuple(frames[start : start + count])
-        for start, count in zip(starts, packed["counts"], strict=True)
-    ]
+    following = iter(frames)
+    return [tuple(islice(following, count)) for count in packed["counts"]]
 
 
 def _unpack(value: dict[str, Any], count: int) -> list[Any]:
@@ -307,7 +329,7 @@ def _frame(sources: list[Dataset], image_type: tuple[str, ...]) -> Frame:
         rescale_type=(
             LOOKUP_TABLE
             if any(_sequence(source, "ModalityLUTSequence") for source in sources)
-            else _text(first("RescaleType"), "RescaleType")
+            else "\\".join(_alike(_texts(first("RescaleType"), "RescaleType")))
         ),
         image_type=image_type,
     )
@@ -323,37 +345,59 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 
 def _sequence(dataset: Dataset, keyword: str) -> list[Dataset]:
     value = _value(dataset, keyword)
-    return list(value) if isinstance(value, (DicomSequence, list)) else []
+    items = value if isinstance(value, (DicomSequence, list)) else ()
+    return [item for item in items if isinstance(item, Dataset)]
 
 
 def _texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """An element's values as text.
+    """An element's values as text; none where it is absent, empty or cannot be converted.
 
-    The slices of a series say nearly all the same, and converting an element takes pydicom longer
-    than anything else here: equal plain ASCII is converted once.
+    Bytes are read as what the standard says the element is, whatever text VR they are under: under
+    UT, for one, a backslash would not separate values. Only what is not plain ASCII, or is binary
+    and no integer, is left to pydicom.
     """
-    raw = dataset.get_item(_TAGS[keyword])
-    if raw is None:
+    raw = dataset.get_item(_TAGS[keyword], keep_deferred=True)
+    if raw is None or raw.value is None:
         return ()
-    if not isinstance(raw, RawDataElement) or raw.value is None:
+    if not isinstance(raw, RawDataElement):
         return _converted(dataset, keyword)
-    if raw.VR in (None, "UN", "SQ") or not raw.value.isascii() or b"\x1b" in raw.value:
+    vr = raw.VR if raw.VR in _BINARY or raw.VR in _NUMBERS else _VRS[keyword]
+    if vr in _INTEGERS:
+        return _integers(raw, *_INTEGERS[vr])
+    if vr in _BINARY or not raw.value.isascii() or b"\x1b" in raw.value:
         return _converted(dataset, keyword)
-    key = keyword, raw.VR, raw.value, raw.is_little_endian
-    known = _KNOWN.get(key)
-    if known is None:
-        if len(_KNOWN) >= MAX_KNOWN:
-            _KNOWN.clear()
-        known = _KNOWN[key] = _converted(dataset, keyword)
-    return known
+    return _split(raw.value.decode("ascii"))
+
+
+def _integers(raw: RawDataElement, size: int, signed: bool) -> tuple[str, ...]:
+    """Values of a binary integer element; none where bytes are left over."""
+    content = raw.value or b""
+    if len(content) % size:
+        return ()
+    order: Literal["little", "big"] = "little" if raw.is_little_endian else "big"
+    return tuple(
+        str(int.from_bytes(content[at : at + size], order, signed=signed))
+        for at in range(0, len(content), size)
+    )
 
 
 def _converted(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     value = _value(dataset, keyword)
-    if value is None or value == "":
+    if value is None:
         return ()
     items: Iterable[Any] = value if isinstance(value, (MultiValue, list, tuple)) else [value]
-    return tuple(str(item).strip(" \0") for item in items)
+    return _split("\\".join(map(str, items)))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    values = tuple(value.strip(" \0") for value in text.split("\\"))
+    return values if any(values) else ()
+
+
+def _alike(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """One of values that are all the same, as some converters repeat them."""
+    given = tuple(text for text in texts if text)
+    return given[:1] if len(set(given)) == 1 else texts
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
@@ -371,13 +415,31 @@ def _integer(dataset: Dataset, keyword: str) -> int | None:
 
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Exactly `count` finite numbers, or None.
+
+    Empty values at the end are a trailing backslash, equal values where one is due are one value,
+    and a comma is a decimal comma: neither it nor a group separator can stand in a DS (PS3.5 6.2).
+    """
     texts = _texts(dataset, keyword)
-    try:
-        numbers = tuple(float(text) for text in texts)
-    except ValueError:
-        return None
+    while texts and not texts[-1]:
+        texts = texts[:-1]
+    if count == 1:
+        texts = _alike(texts)
+    elif len(texts) == 1 and all("." in part for part in texts[0].split(",")):
+        texts = tuple(texts[0].split(","))  # a comma where a backslash is due: 0.7,0.7
+    numbers = tuple(map(_float, texts))
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
         return None
     if count > 1 and max(map(abs, numbers)) > FAR_MM:
         return None
     return numbers
+
+
+def _float(text: str) -> float:
+    """A decimal string as a number; NaN where it is none."""
+    if text.count(",") == 1 and "." not in text:
+        text = text.replace(",", ".")
+    try:
+        return float(text) if "_" not in text else math.nan
+    except ValueError:
+        return math.nan

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.tag import Tag
 
 from ctcohort import ALGORITHM_VERSION
@@ -21,7 +20,7 @@ from ctcohort.base.faults import Fault
 from ctcohort.base.reasons import SERIES_REASONS
 from ctcohort.config.settings import VolumeSettings
 from ctcohort.dicom.headers import KEYWORDS, Header, header_of
-from ctcohort.dicom.integrity import enter_pixel_data
+from ctcohort.dicom.integrity import pixel_bytes
 from ctcohort.dicom.pixels import (
     PIXEL_KEYWORDS,
     check_decoder,
@@ -29,6 +28,7 @@ from ctcohort.dicom.pixels import (
     padding_of,
     stored_values,
 )
+from ctcohort.dicom.reading import open_file
 from ctcohort.series.geometry import Dropped, Slice, Stack, Verdict, assess
 from ctcohort.series.received import read_received, received_bytes
 from ctcohort.volume import resampling
@@ -258,10 +258,11 @@ class _Reader:
         content = received_bytes(file.path, file.sha256)  # anew: it may have changed since
         try:
             if file.start is None:
-                values = stored_values(dcmread(io.BytesIO(content)))
+                inflated = open_file(io.BytesIO(content), TAGS)
+                pixels = memoryview(inflated.value(pixel_bytes(file.dataset)))
             else:
                 pixels = memoryview(content)[file.start : file.start + file.length]
-                values = stored_values(file.dataset, pixels)
+            values = stored_values(file.dataset, pixels)
         except Fault as fault:
             raise Fault(fault.reason, f"{file.path}: {fault}") from None
         if values.shape != (len(header.frames), header.rows, header.columns):
@@ -276,13 +277,11 @@ class _Reader:
 def _opened(path: Path, sha256: str) -> _File:
     """Read a file's header, from the bytes that were compared with its checksum."""
     stream = io.BytesIO(received_bytes(path, sha256))
-    dataset = dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
-    if dataset.file_meta.TransferSyntaxUID.is_deflated:
-        return _File(path, sha256, dataset, None, 0)
-    length = enter_pixel_data(stream, dataset.file_meta.TransferSyntaxUID)
-    if length is None:
+    file = open_file(stream, TAGS)
+    if file.start is None:
         raise Fault("truncated_file", f"{path}: has no pixel data")
-    return _File(path, sha256, dataset, stream.tell(), length)
+    deflated = file.stream is not stream
+    return _File(path, sha256, file.dataset, None if deflated else file.start, file.length)
 
 
 @contextmanager
