@@ -48,7 +48,7 @@ wildcard_constraints:
 # Parameters are canonical strings, so that equal meanings are equal texts.
 SERIES = canonical(config["series"])
 VERDICT = canonical_verdict(config["volume"])
-COLUMNS = canonical(config["columns"])
+COLUMNS = canonical({**config["columns"], "sheet": config["reports_sheet"]})
 SELECT = canonical(config["select"])
 PARTITION = config["partition"] or ""
 SPLITS = canonical(config["splits"])

@@ -24,12 +24,12 @@ def main() -> None:
     leave = [Path(path) for path in json.loads(options.leave) if path]
     leave += [options.reports, Path("cohort.csv"), Path("raw"), FOLDER]
     identities = guard.identities_here(
-        options.reports, columns, set(), programs=options.words, accessions=False
+        options.reports, columns, programs=options.words, accessions=False
     )
     findings = guard.search(Path(), identities, leave=leave, threads=options.threads)
     if FOLDER.is_dir():
         strict = guard.identities_here(
-            options.reports, columns, set(), programs=options.words, accessions=True
+            options.reports, columns, programs=options.words, accessions=True
         )
         strict.any_date = strict.any_uid = True
         released = guard.search(FOLDER, strict, threads=options.threads)

@@ -17,7 +17,7 @@ from ctcohort.dataset import manifest, merging
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("reports", type=Path)
-    parser.add_argument("--columns", required=True, help="canonical JSON of the config's columns")
+    parser.add_argument("--columns", required=True, help="canonical JSON: columns, and the sheet")
     parser.add_argument("--select", required=True, help="canonical JSON of the config's select")
     parser.add_argument("--merged-mrns", default="", help="the table of merged MRNs, if any")
     parser.add_argument("--partition", default="", help="K/N")
@@ -26,7 +26,8 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, required=True)
     options = parser.parse_args()
     columns = json.loads(options.columns)
-    clash = sorted(set(columns.get("carry", ())) & {*manifest.COHORT, *manifest.COLUMNS})
+    carry = columns.get("carry", ())
+    clash = sorted(set(carry) & {*manifest.COHORT, *manifest.COLUMNS})
     if clash:
         raise InputError(
             f"columns.carry: {', '.join(clash)} is a column of the workflow's own; rename it in the"
@@ -50,7 +51,7 @@ def main() -> None:
     )
     write_table(
         options.cohort,
-        (*manifest.COHORT, *columns.get("carry", ())),
+        (*manifest.COHORT, *carry),
         (
             {
                 "accession": one_line(event.accession),
@@ -59,7 +60,7 @@ def main() -> None:
                 "study_uid": event.study_uid,
                 "split": event.split,
                 "problem": event.problem,
-                **event.carried,
+                **dict(zip(carry, event.carried, strict=True)),
             }
             for event in found.wanted
         ),

@@ -31,6 +31,7 @@ INDEX_NAMES = {"matplotlib-base": "matplotlib", "snakemake-minimal": "snakemake"
 MODULES = {
     "matplotlib-base": "matplotlib",
     "pillow": "PIL",
+    "python-calamine": "python_calamine",
     "simpleitk": "SimpleITK",
 }
 """conda-forge -> the module that is imported, where they differ."""

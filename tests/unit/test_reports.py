@@ -125,7 +125,7 @@ def test_long_free_text_with_line_breaks_quotes_and_delimiters_stays_one_field(t
     columns = {"carry": ["Report"]}
     events = take(table, columns=columns)
     assert names(events) == ["A1", "A2"]
-    assert events[0].carried["Report"] == text.strip()
+    assert events[0].carried[0] == text.strip()
 
 
 def test_a_hundred_thousand_rows_of_free_text_need_little_memory(table: Path) -> None:
@@ -348,13 +348,6 @@ def test_empty_fields_at_the_end_of_a_row_do_no_harm(table: Path) -> None:
 def test_a_quote_that_is_never_closed_is_named_by_its_line(table: Path) -> None:
     table.write_text(f'{",".join(HEADER)}\nA1,1,{CHEST},"open\nA2,2,{CHEST},x\n')
     assert re.search(r"near line \d", refused(table))
-
-
-def test_another_encoding_is_named_with_the_remedy(table: Path) -> None:
-    table.write_bytes(f"{','.join(HEADER)}\nA1,1,{CHEST},M\xfcller\n".encode("latin1"))
-    message = refused(table)
-    assert "not UTF-8" in message
-    assert "iconv" in message
 
 
 def test_when_nothing_is_selected_the_ten_commonest_protocols_are_shown(table: Path) -> None:

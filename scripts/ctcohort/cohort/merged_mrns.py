@@ -7,13 +7,13 @@ from pathlib import Path
 
 from ctcohort.base.faults import InputError
 from ctcohort.base.naming import normal_mrn
-from ctcohort.cohort.report_table import table
+from ctcohort.cohort.report_table import Table
 
 
 def read_merged_mrns(path: Path | None) -> dict[str, str]:
     """MRNs that were merged into others: normal form -> normal form of the one that survives.
 
-    A CSV with the columns `mrn` and `merged_into`; chains are followed to their end.
+    A table with the columns `mrn` and `merged_into`; chains are followed to their end.
 
     Raises
     ------
@@ -23,15 +23,14 @@ def read_merged_mrns(path: Path | None) -> dict[str, str]:
     """
     if path is None:
         return {}
-    header, rows = table(path)
-    if not {"mrn", "merged_into"} <= set(header):
+    table, columns = Table(path), ("mrn", "merged_into")
+    if not set(columns) <= set(table.header):
         raise InputError(
-            f"{path}: expected the columns mrn and merged_into; found {', '.join(header)}"
+            f"{path}: expected the columns mrn and merged_into; found {', '.join(table.header)}"
         )
     into: dict[str, str] = {}
-    for number, row in enumerate(rows, 1):
-        values = dict(zip(header, row, strict=True))
-        old, new = normal_mrn(values["mrn"]), normal_mrn(values["merged_into"])
+    for number, values in enumerate(table.rows(columns, identifiers=columns), 1):
+        old, new = map(normal_mrn, values)
         if not old or not new or into.setdefault(old, new) != new:
             raise InputError(
                 f"{path}: row {number}: expected one mrn, and one that it was merged into; a value"

@@ -1,129 +1,147 @@
-"""The report table: which accessions are wanted, and what later stages need to know of them.
+"""Read the tables that people bring: the report table, exclusions, merged MRNs, reviews.
 
-Only the columns named in the config are kept in memory; the reports' free text is read past.
+What a table is, its first bytes say, not its name: delimited text, an Excel workbook or Parquet.
+Every value comes out as text. Only the columns that are asked for are kept; the reports' free text
+is read past. pandas and its engines are imported when a table is opened, so that a command that
+reads none does not pay for them. Tables that the workflow itself writes have one form and are read
+with the standard library (`base.files.read_table`), some of them while Snakefiles are parsed.
 """
 
 from __future__ import annotations
 
-import csv
-import re
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol
 
 from ctcohort.base.faults import InputError
+from ctcohort.cohort.delimited import Delimited
+from ctcohort.cohort.identifiers import Mangled, identifier_of_cell, text_of_cell
+from ctcohort.cohort.workbook import OLE, PARQUET, ZIP, Parquet, Workbook
 
-DELIMITERS = (",", "|", "\t", ";")
+_CURE = (
+    "what it was before cannot be known. Export the table again with this column as text (in a"
+    " spreadsheet: import the CSV with the column's type set to Text, before the file is opened"
+    " any other way), or as Parquet"
+)
 
-
-def chosen_columns(path: Path, needed: Sequence[str]) -> Iterator[dict[str, str]]:
-    header, rows = table(path)
-    missing = [name for name in needed if name not in header]
-    if missing:
-        raise InputError(
-            f"{path}: has no column {', '.join(missing)}; it has: {', '.join(header)}.\n"
-            "Set columns in your config.yaml to the table's own names."
-        )
-    places = {name: header.index(name) for name in needed}
-    for row in rows:
-        yield {name: row[place] for name, place in places.items()}
+_log = logging.getLogger(__name__)
 
 
-def table(path: Path) -> tuple[list[str], Iterator[list[str]]]:
-    """Header and rows of a table; every row has as many fields as the header."""
-    csv.field_size_limit(2**31 - 1)
-    records = _records(path)
-    header = next(records, None)
-    if header is None:
-        raise InputError(f"{path}: is empty; expected a header line and one row per imaging event")
-    names = [name.strip() for name in header[1]]
-    repeated = [name for name, count in Counter(names).items() if count > 1 and name]
-    if repeated:
-        raise InputError(f"{path}: the column {repeated[0]} occurs twice; rename one")
-    return names, _fitted(path, len(names), records)
+class Source(Protocol):
+    """A file that holds a table.
 
-
-class _Lines:
-    """Lines for csv.reader without comments and blank lines between two records.
-
-    `began` is the number of the line on which the record that is being read begins.
+    `unit` is how its records are counted; `typed` says that values are more than text, `exact` that
+    its integers are whole at any size, `decimal_commas` that ``0,5`` can only be a number.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.number = self.began = 0
-        self.between_records = True
+    unit: str
+    typed: bool
+    exact: bool
+    decimal_commas: bool
+    header: list[str]
 
-    def __iter__(self) -> _Lines:
-        return self
+    def records(self, positions: Sequence[int]) -> Iterator[tuple[int, Sequence[object]]]:
+        """Yield each record's number and its values at `positions`."""
 
-    def __next__(self) -> str:
-        for line in self.stream:
-            self.number += 1
-            if self.between_records:
-                if line.startswith("#") or not line.strip():
+
+class Table:
+    """A table whose header has been read; `header` holds its column names."""
+
+    def __init__(self, path: Path, sheet: str | None = None) -> None:
+        """Open the table at `path`.
+
+        Parameters
+        ----------
+        sheet : str, optional
+            The sheet of a workbook that has several.
+
+        Raises
+        ------
+        InputError
+            It cannot be read, is empty, or names a column twice.
+        """
+        self.path = path
+        self._source = _source(path, sheet)
+        self.header = self._source.header
+        self.decimal_commas = self._source.decimal_commas
+        if not self.header:
+            raise InputError(f"{path}: is empty; expected a header and one row for each entry")
+        repeated = [name for name, count in Counter(self.header).items() if count > 1 and name]
+        if repeated:
+            raise InputError(f"{path}: the column {repeated[0]} occurs twice; rename one")
+
+    def rows(
+        self, columns: Sequence[str], *, identifiers: Sequence[str] = ()
+    ) -> Iterator[tuple[str, ...]]:
+        """Yield the values of `columns`, row by row.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Names of columns that the header has.
+        identifiers : sequence of str
+            Those of them that hold accessions or MRNs, which are read as `identifier` says.
+
+        Raises
+        ------
+        InputError
+            The table cannot be read to its end, or a spreadsheet has mangled an identifier. The
+            line and the column are named, the value is not.
+        """
+        source = self._source
+        marked = [name in identifiers for name in columns]
+        lengths: dict[str, set[int]] = {name: set() for name in identifiers}
+        positions = [self.header.index(name) for name in columns]
+        for number, values in source.records(positions):
+            texts = []
+            for name, value, is_identifier in zip(columns, values, marked, strict=True):
+                if not is_identifier:
+                    texts.append(text_of_cell(value) if source.typed else str(value))
                     continue
-                self.began = self.number
-            self.between_records = False
-            return line
-        raise StopIteration
+                try:
+                    text = identifier_of_cell(value, exact=source.exact)
+                except Mangled as what:
+                    raise InputError(
+                        f"{self.path}: {source.unit} {number}: the {name} is {what}: {_CURE}"
+                    ) from None
+                if not isinstance(value, str) and text:
+                    lengths[name].add(len(text))
+                texts.append(text)
+            yield tuple(texts)
+        self._warn_of_zeros(lengths)
+
+    def _warn_of_zeros(self, lengths: dict[str, set[int]]) -> None:
+        for name, counts in lengths.items():
+            if len(counts) > 1:
+                _log.warning(
+                    "warning: %s: the column %s holds numbers of %d to %d digits: leading zeros may"
+                    " be gone; if its values have a fixed length, export it again as text",
+                    self.path,
+                    name,
+                    min(counts),
+                    max(counts),
+                )
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each record that is not blank."""
+def _source(path: Path, sheet: str | None) -> Source:
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            yield from _parsed(path, _Lines(stream))
+        with open(path, "rb") as stream:
+            start = stream.read(512)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a table") from None
-
-
-def _parsed(path: Path, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
-    try:
-        first = next(lines, "")
-        delimiter = max(DELIMITERS, key=_outside_quotes(first).count)
-        start = [first]
-
-        def rest() -> Iterator[str]:
-            yield from start
-            yield from lines
-
-        reader = csv.reader(rest(), delimiter=delimiter, strict=True)
-        while True:
-            lines.between_records = not start or reader.line_num > 0
-            fields = next(reader, None)
-            if fields is None:
-                return
-            if any(text.strip() for text in fields):
-                yield lines.began, fields
-    except UnicodeDecodeError as error:
+    if start.startswith((ZIP, OLE)):
+        return Workbook(path, sheet)
+    if sheet is not None:
         raise InputError(
-            f"{path}: is not UTF-8 (near line {lines.number + 1}, byte {error.start} of the block);"
-            " save it as UTF-8, e.g. iconv -f latin1 -t utf-8"
-        ) from None
-    except csv.Error as error:
+            f"{path}: is no workbook, so that reports_sheet of the config has no meaning; remove it"
+        )
+    if start.startswith(PARQUET):
+        return Parquet(path)
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         raise InputError(
-            f"{path}: near line {lines.number}: {error}; expected every quoted field to be closed"
-            " and a quote inside one to be doubled"
-        ) from None
-    finally:
-        lines.stream.close()
-
-
-def _outside_quotes(line: str) -> str:
-    return re.sub(r'"[^"]*"', "", line)
-
-
-def _fitted(
-    path: Path, width: int, records: Iterator[tuple[int, list[str]]]
-) -> Iterator[list[str]]:
-    for line, row in records:
-        if len(row) > width and not any(text.strip() for text in row[width:]):
-            row = row[:width]
-        if len(row) != width:
-            raise InputError(
-                f"{path}: the row at line {line} has {len(row)} fields, the header has {width};"
-                " a field that holds the delimiter or a line break must be quoted"
-            )
-        yield row
+            f"{path}: is HTML or XML, which some systems export under the name .xls; open it in a"
+            " spreadsheet program with its identifiers as text, and save it as .xlsx or CSV UTF-8"
+        )
+    return Delimited(path)

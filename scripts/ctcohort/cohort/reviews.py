@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctcohort.base.faults import InputError
-from ctcohort.cohort.report_table import table
+from ctcohort.cohort.report_table import Table
 
 VERDICTS = ("good", "bad")
 
@@ -42,18 +42,17 @@ def read_reviews(path: Path) -> dict[str, Review]:
     """
     if not path.exists():
         return {}
-    header, rows = table(path)
-    missing = [name for name in ("accession", "verdict") if name not in header]
+    table = Table(path)
+    missing = [name for name in ("accession", "verdict") if name not in table.header]
     if missing:
         raise InputError(
             f"{path}: has no column {' and no column '.join(missing)}; expected accession, verdict"
             " (good or bad) and, if wanted, note"
         )
     reviews: dict[str, Review] = {}
-    for row in rows:
-        values = dict(zip(header, row, strict=True))
-        accession = values["accession"].strip(" \t")
-        verdict = values["verdict"].strip().lower()
+    columns = [name for name in ("accession", "verdict", "note") if name in table.header]
+    for accession, word, *note in table.rows(columns, identifiers=["accession"]):
+        verdict = word.strip().lower()
         if not accession:
             raise InputError(f"{path}: a row has no accession; expected one in every row")
         if verdict not in VERDICTS:
@@ -63,7 +62,7 @@ def read_reviews(path: Path) -> dict[str, Review]:
             )
         if accession in reviews:
             raise InputError(f"{path}: accession {accession} has two rows; keep the one that holds")
-        reviews[accession] = Review(verdict, values.get("note", "").strip())
+        reviews[accession] = Review(verdict, "".join(note).strip())
     return reviews
 
 

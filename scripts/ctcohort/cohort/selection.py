@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ctcohort.base.faults import InputError
 from ctcohort.base.naming import is_valid_accession
 from ctcohort.cohort.merged_mrns import surviving
-from ctcohort.cohort.report_table import chosen_columns
+from ctcohort.cohort.report_table import Table
 from ctcohort.config.settings import SelectSettings
 
+NAMED = ("accession", "mrn", "protocol", "study_uid", "modality", "split")
+"""The keys of `columns` that name one column each."""
 
-@dataclass
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
 class Imaging:
     """One accession of the table.
 
     `patient_mrn` is the normal form of the MRN under which the patient goes on, where several were
-    merged. `problem` is a word of `vocabulary.ACCESSION_REASONS`, or empty.
+    merged. `problem` is a word of `reasons.ACCESSION_REASONS`, or empty.
+    `carried` holds the values of `columns.carry`, in its order.
     """
 
     accession: str
@@ -29,8 +37,8 @@ class Imaging:
     patient_mrn: str
     study_uid: str
     split: str
-    protocols: set[str]
-    carried: dict[str, str] = field(default_factory=dict)
+    protocols: frozenset[str]
+    carried: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -54,7 +62,7 @@ def normal_protocol(text: str) -> str:
 
 def select(
     path: Path,
-    columns: Mapping[str, str | Sequence[str] | None],
+    columns: Mapping[str, Any],
     rules: SelectSettings,
     *,
     merged: Mapping[str, str] | None = None,
@@ -65,10 +73,9 @@ def select(
     Parameters
     ----------
     path : Path
-        The table: UTF-8 (a BOM is tolerated), delimiter one of ``, | tab ;``, fields may be quoted
-        and hold line breaks, lines that start with ``#`` between rows are ignored.
+        The table, in any form that `report_table.Table` reads.
     columns : mapping
-        The config's `columns`.
+        The config's `columns`, and `reports_sheet` as `sheet`.
     rules : SelectSettings
         The config's `select`.
     merged : mapping
@@ -81,43 +88,116 @@ def select(
     InputError
         File missing or not readable as such a table; column missing; nothing selected.
     """
-    names = {key: str(name) for key, name in columns.items() if name and key != "carry"}
+    names = {key: str(columns[key]) for key in NAMED if columns.get(key)}
     carry = list(columns.get("carry") or ())
-    wanted_protocols = {normal_protocol(text) for text in rules.protocols}
-    patterns = [re.compile(pattern) for pattern in rules.protocols_regex]
-    counts: Counter[str] = Counter()
-    selected_protocols: set[str] = set()
+    known_protocols = _Protocols(rules)
     found: dict[str, Imaging] = {}
     wanted: set[str] = set()
-    for row in chosen_columns(path, [*names.values(), *carry]):
-        protocol = normal_protocol(row[names["protocol"]])
-        counts[protocol] += 1
-        if "modality" in names and row[names["modality"]].strip().upper() != "CT":
+    table = _opened(path, columns.get("sheet"), [*names.values(), *carry])
+    identifiers = [names["accession"], names["mrn"]]
+    for values in table.rows([*names.values(), *carry], identifiers=identifiers):
+        row = dict(zip(names, values, strict=False))
+        protocols, is_wanted = known_protocols.count(row["protocol"])
+        if "modality" in names and row["modality"].strip().upper() != "CT":
             continue
-        accession = row[names["accession"]].strip(" \t")
+        mrn = row["mrn"].strip()
+        normal = surviving(mrn, merged or {})
         event = Imaging(
-            accession=accession,
-            mrn=row[names["mrn"]].strip(),
-            patient_mrn=surviving(row[names["mrn"]], merged or {}),
-            study_uid=row[names["study_uid"]].strip() if "study_uid" in names else "",
-            split=row[names["split"]].strip() if "split" in names else "",
-            protocols={protocol},
-            carried={name: row[name].strip() for name in carry},
+            accession=row["accession"],
+            mrn=mrn,
+            patient_mrn=mrn if normal == mrn else normal,
+            study_uid=row.get("study_uid", "").strip(),
+            split=row.get("split", "").strip(),
+            protocols=protocols,
+            carried=tuple(map(str.strip, values[len(names) :])),
         )
-        known = found.setdefault(accession, event)
+        known = found.setdefault(event.accession, event)
         if known is not event:
             _merge(known, event)
-        if protocol in wanted_protocols or any(p.search(protocol) for p in patterns):
-            selected_protocols.add(protocol)
-            wanted.add(accession)
+        if is_wanted:
+            known_protocols.selected |= protocols
+            wanted.add(event.accession)
     if not wanted - {""}:
-        raise InputError(_nothing_selected(path, counts, rules))
+        raise InputError(_nothing_selected(path, known_protocols.counts, rules))
+    _point_decimals(table, carry, found.values())
     events = [event for accession, event in found.items() if accession in wanted and accession]
     for event in events:
         event.problem = event.problem or _problem(event, by_study="study_uid" in names)
     events = _sample(events, rules.sample)
     whole = [event.accession for event in events]
-    return Selection(_share(events, partition), whole, counts, selected_protocols)
+    return Selection(
+        _share(events, partition), whole, known_protocols.counts, set(known_protocols.selected)
+    )
+
+
+class _Protocols:
+    """The protocol descriptions of a table: how often each occurs, and which are selected."""
+
+    def __init__(self, rules: SelectSettings) -> None:
+        self.counts: Counter[str] = Counter()
+        self.selected: frozenset[str] = frozenset()
+        self._wanted = {normal_protocol(text) for text in rules.protocols}
+        self._patterns = [re.compile(pattern) for pattern in rules.protocols_regex]
+        self._known: dict[str, tuple[frozenset[str], bool]] = {}
+
+    def count(self, text: str) -> tuple[frozenset[str], bool]:
+        """Return a row's protocol, normalised, as a set of one, and whether it is wanted."""
+        if text not in self._known:
+            protocol = normal_protocol(text)
+            matched = any(pattern.search(protocol) for pattern in self._patterns)
+            self._known[text] = frozenset([protocol]), protocol in self._wanted or matched
+        protocols, is_wanted = self._known[text]
+        self.counts.update(protocols)
+        return protocols, is_wanted
+
+
+def _opened(path: Path, sheet: Any, needed: Sequence[str]) -> Table:
+    table = Table(path, sheet)
+    missing = [name for name in needed if name not in table.header]
+    if missing:
+        raise InputError(
+            f"{path}: has no column {', '.join(missing)}; it has: {', '.join(table.header)}.\n"
+            "Set columns in your config.yaml to the table's own names."
+        )
+    return table
+
+
+def _point_decimals(table: Table, carry: Sequence[str], events: Collection[Imaging]) -> None:
+    """Give carried numbers a decimal point, ``0,5`` as ``0.5``, where it can mean nothing else.
+
+    Elsewhere the log says that they are left: in a table whose delimiter is a comma or that has
+    typed cells, and in a column of more than numbers, ``1,2`` may be a list.
+    """
+    for position, name in enumerate(carry):
+        texts = [event.carried[position] for event in events]
+        commas = sum(map(_is_decimal, texts))
+        if not commas:
+            continue
+        if table.decimal_commas and all(map(_is_number, filter(None, texts))):
+            for event in events:
+                event.carried = tuple(
+                    text.replace(",", ".") if each == position else text
+                    for each, text in enumerate(event.carried)
+                )
+            _log.warning(
+                "note: %s: the column %s has decimal commas; carried with points", table.path, name
+            )
+        else:
+            _log.warning(
+                "warning: %s: the column %s has %d values like 0,5, which are carried as they are:"
+                " they may be lists or stand beside other text, and are no numbers to a program",
+                table.path,
+                name,
+                commas,
+            )
+
+
+def _is_decimal(text: str) -> bool:
+    return "," in text and re.fullmatch(r"[+-]?\d+,\d+", text) is not None
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+([.,]\d+)?", text) is not None
 
 
 def _merge(known: Imaging, again: Imaging) -> None:

@@ -26,7 +26,7 @@ from ctcohort.base.files import read_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import FLAGS, SELECTED, SERIES_REASONS
 from ctcohort.base.workdir import Workdir
-from ctcohort.cohort.report_table import table
+from ctcohort.cohort.report_table import Table
 from ctcohort.cohort.reviews import Review, read_reviews, strangers
 from ctcohort.cohort.splits import NAMES
 from ctcohort.dataset import manifest
@@ -461,9 +461,8 @@ def _holds_more(path: Path, reviews: Mapping[str, Review], accessions: set[str])
     """
     if not path.exists():
         return False
-    header, _ = table(path)
     return (
-        bool(set(header) - {"accession", "verdict", "note"})
+        bool(set(Table(path).header) - {"accession", "verdict", "note"})
         or bool(reviews.keys() - accessions)
         or any(review.note for review in reviews.values())
     )

@@ -207,7 +207,7 @@ def identities_here(
         The report table. Beside the columns that the config names, those that are called like a
         patient's name or birth date are read.
     columns : mapping
-        The config's `columns`.
+        The config's `columns`, and `reports_sheet` as `sheet`.
     common : iterable of str
         Words that may be found, in upper case, beside those of the workflow's own files.
     programs : iterable of Path
@@ -227,8 +227,8 @@ def identities_here(
     identities = Identities(common={*words_of(files), *common, *here})
     kinds = {columns["accession"]: ACCESSION, "accession": ACCESSION}
     kinds |= {columns["mrn"]: MRN, "mrn": MRN, "patient_mrn": MRN}
-    for table in (reports, Path("cohort.csv")):
-        for kind, value in _named_in_table(table, kinds) if table.exists() else ():
+    for table, its_sheet in ((reports, columns.get("sheet")), (Path("cohort.csv"), None)):
+        for kind, value in _named_in_table(table, its_sheet, kinds) if table.exists() else ():
             if accessions or kind != ACCESSION:
                 identities.add(kind, value)
     for kind, value in _named_in_headers(Path("raw")):
@@ -729,14 +729,15 @@ def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
     return stream.getvalue()
 
 
-def _named_in_table(table: Path, columns: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    from ctcohort.cohort.report_table import table as read
+def _named_in_table(
+    table: Path, sheet: str | None, columns: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    from ctcohort.cohort.report_table import Table
 
-    header, rows = read(table)
-    kinds = {place: kind for place, name in enumerate(header) if (kind := _kind(name, columns))}
-    for row in rows:
-        for place, kind in kinds.items():
-            yield kind, row[place]
+    opened = Table(table, sheet)
+    kinds = {name: kind for name in opened.header if (kind := _kind(name, columns))}
+    for values in opened.rows(list(kinds)):
+        yield from zip(kinds.values(), values, strict=True)
 
 
 def _kind(column: str, columns: Mapping[str, str]) -> str:
