@@ -30,6 +30,6 @@ rule all:
     input:
         "accessions.txt",
         "series.csv",
-        unsettled_scans,
+        unfinished_scans,
         "splits.csv",
         "manifest.csv",

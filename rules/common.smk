@@ -17,8 +17,14 @@ from ctcohort.series import series_table
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import head, write_lines
 from ctcohort.volume.memory import THREAD_MB, peak_mb
+from ctcohort.base.workdir import Workdir
 from ctcohort.base.naming import NAME_PATTERN, accession_of, name_of
-from ctcohort.dataset.finished import is_another_series, is_made_otherwise, is_settled, lacking
+from ctcohort.dataset.finished import (
+    is_another_series,
+    is_made_otherwise,
+    is_finished,
+    missing_files,
+)
 from ctcohort.config.checking import check, typed
 from ctcohort.config.settings import (
     canonical,
@@ -33,6 +39,7 @@ from ctcohort.config.settings import (
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
 
+HERE = Workdir()
 SCHEMA = yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text())
 config.update(typed(config, SCHEMA))
 try:
@@ -96,13 +103,13 @@ def chosen_at(_stamp):
             f"{row['series_uid']} {row['instances']}",
             peak_mb(row, spacing),
         )
-        for row in series_table.selected()
+        for row in series_table.selected(HERE.series)
     }
 
 
 def chosen():
     """The choice that `series.csv` holds now; none where it is not written yet."""
-    return chosen_at(series_table.PATH.stat().st_mtime_ns) if series_table.PATH.exists() else {}
+    return chosen_at(HERE.series.stat().st_mtime_ns) if HERE.series.exists() else {}
 
 
 def selected_names():
@@ -121,28 +128,28 @@ def is_looked_into():
 def needs_nothing(name):
     """Whether a scan is as it should be, so that none of its jobs is planned."""
     series, _ = chosen().get(name, ("", 0))
-    return bool(series) and not is_looked_into() and is_settled(name, series, PARAMETERS_DIGEST)
+    return bool(series) and not is_looked_into() and is_finished(name, series, PARAMETERS_DIGEST)
 
 
 @functools.lru_cache(maxsize=1)
-def unsettled_at(_stamp):
+def unfinished_at(_stamp):
     return {name for name in chosen() if not needs_nothing(name)}
 
 
-def unsettled():
+def unfinished():
     """File names of the selected scans that may need a job, as seen when the ledger was written or
     found."""
     names = selected_names()
-    return unsettled_at(series_table.PATH.stat().st_mtime_ns) if names else set()
+    return unfinished_at(HERE.series.stat().st_mtime_ns) if names else set()
 
 
-def unsettled_scans(_wildcards):
-    return [path for name in sorted(unsettled()) for path in lacking(name)]
+def unfinished_scans(_wildcards):
+    return [path for name in sorted(unfinished()) for path in missing_files(name)]
 
 
 def selected_volumes(_wildcards):
     """Every volume; who makes it is asked only for those that may need it."""
-    pending = unsettled()
+    pending = unfinished()
     return [
         path if name in pending else before_update(path)
         for name in selected_names()
@@ -205,7 +212,7 @@ def noted(stage, parameters):
     Snakemake's own memory of parameters goes with `.snakemake`. This file stays, and is written
     while the DAG is built: a file that a job makes reruns everything that depends on it.
     """
-    path = Path(".parameters") / f"{stage}.json"
+    path = HERE.parameters(stage)
     if head(path, len(parameters) + 2) != f"{parameters}\n":
         write_lines(path, [parameters])
     return str(path)
@@ -233,5 +240,5 @@ onstart:
 
 
 onerror:
-    if any(Path("failures").glob("*.json")):
+    if any(HERE.failures.glob("*.json")):
         print("Some jobs failed. `make status` groups them by cause and says what to do next.")

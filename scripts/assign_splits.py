@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 from ctcohort.base.faults import run
-from ctcohort.base.files import STORE, read_table, write_table
+from ctcohort.base.files import read_table, write_table
 from ctcohort.base.privacy import private_key
+from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.splits import assign
 from ctcohort.dataset.manifest import COHORT
 
@@ -24,7 +25,7 @@ def main() -> None:
         read_table(options.cohort, COHORT),
         {name: shares.get(name, 0) for name in ("train", "val", "test")},
         seed=shares.get("seed", 0),
-        key=private_key(options.key_file, STORE / "key.fingerprint"),
+        key=private_key(options.key_file, Workdir().key_fingerprint),
         given=options.given,
         stratify=shares.get("stratify", ""),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from ctcohort.archives.protocol import Archive, FoundSeries, open_archive
 from ctcohort.base.faults import InputError, run
 from ctcohort.base.files import read_table
+from ctcohort.base.workdir import Workdir
 from ctcohort.dataset.manifest import COHORT
 from ctcohort.dicom.headers import CT_CLASSES, Header
 from ctcohort.dicom.integrity import check_whole
@@ -33,7 +34,7 @@ def main() -> None:
     if not options.accession:
         raise InputError("name an accession that the archive has: make check-archive ACCESSION=...")
     settings = json.loads(options.archive)
-    archive = open_archive(settings, store=cache.STORE, key=cache.patient_key())
+    archive = open_archive(settings, store=Workdir().store, key=cache.patient_key())
     archive.prepare(threads=1)
     print(f"1 connection      ok ({settings['kind']})")
     with archive.serving(options.accession):
@@ -45,7 +46,7 @@ def main() -> None:
 
 def _event(accession: str) -> dict[str, str]:
     """What it is found by: as the cohort has it once there is one; a UID is a study's."""
-    cohort = Path("cohort.csv")
+    cohort = Workdir().cohort
     for row in read_table(cohort, COHORT) if cohort.exists() else ():
         if row["accession"] == accession:
             return row

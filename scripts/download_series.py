@@ -13,6 +13,7 @@ if __name__ == "__main__":
 from ctcohort.archives.protocol import Changed, open_archive
 from ctcohort.base.faults import recorded, run
 from ctcohort.base.naming import accession_of
+from ctcohort.base.workdir import Workdir
 from ctcohort.series import cache
 from ctcohort.series.download import fetch_series
 
@@ -25,10 +26,10 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--received", type=Path, required=True)
     options = parser.parse_args()
-    with recorded(Path("failures"), options.name, "download_series"):
+    with recorded(Workdir().failures, options.name, "download_series"):
         accession = accession_of(options.name)
         archive = open_archive(
-            json.loads(options.archive), store=cache.STORE, key=cache.patient_key()
+            json.loads(options.archive), store=Workdir().store, key=cache.patient_key()
         )
         headers = cache.headers_of(accession, options.series.split()[0])
         try:

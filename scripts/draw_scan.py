@@ -1,12 +1,12 @@
 """processed/<name>.npz and .json -> qc/<name>.png and its thumbnail, or a scroll of all slices."""
 
 import argparse
-import json
 from pathlib import Path
 
 from ctcohort.base.faults import run
 from ctcohort.base.naming import accession_of
 from ctcohort.page.pictures import draw, draw_scroll, draw_thumbnail
+from ctcohort.volume.record import ScanRecord
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--scroll", type=Path)
     options = parser.parse_args()
     if options.picture:
-        record = json.loads(options.record.read_text())
+        record = ScanRecord.read(options.record)
         draw(options.volume, record, accession_of(options.name), options.picture)
     if options.thumbnail:
         draw_thumbnail(options.volume, options.thumbnail)

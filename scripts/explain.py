@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from ctcohort.base.faults import InputError, run
+from ctcohort.base.workdir import Workdir
 from ctcohort.dataset.story import story
 
 
@@ -17,7 +18,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.accession:
         raise InputError("say which: make explain ACCESSION=...")
-    print("\n".join(story(options.directory, options.accession)))
+    print("\n".join(story(Workdir(options.directory), options.accession)))
 
 
 if __name__ == "__main__":

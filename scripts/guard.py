@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from ctcohort.base.faults import run
+from ctcohort.base.workdir import Workdir
 from ctcohort.release import guard
-from ctcohort.release.release import FOLDER
+
+HERE = Workdir()
 
 SHOWN = 50
 
@@ -22,18 +24,18 @@ def main() -> None:
     options = parser.parse_args()
     columns = json.loads(options.columns)
     leave = [Path(path) for path in json.loads(options.leave) if path]
-    leave += [options.reports, Path("cohort.csv"), Path("raw"), FOLDER]
+    leave += [options.reports, HERE.cohort, HERE.raws, HERE.release]
     identities = guard.identities_here(
         options.reports, columns, programs=options.words, accessions=False
     )
     findings = guard.search(Path(), identities, leave=leave, threads=options.threads)
-    if FOLDER.is_dir():
+    if HERE.release.is_dir():
         strict = guard.identities_here(
             options.reports, columns, programs=options.words, accessions=True
         )
         strict.any_date = strict.any_uid = True
-        released = guard.search(FOLDER, strict, threads=options.threads)
-        findings += [finding.below(FOLDER) for finding in released]
+        released = guard.search(HERE.release, strict, threads=options.threads)
+        findings += [finding.below(HERE.release) for finding in released]
     for line in identities.limits():
         print(f"warning: {line}")
     paths = [finding for finding in findings if finding.is_archive_path]

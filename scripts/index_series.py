@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from ctcohort.archives.protocol import Archive, open_archive
 from ctcohort.base.faults import InputError, run
 from ctcohort.base.files import read_table, write_table
+from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.exclusions import read_exclusions
 from ctcohort.cohort.merged_mrns import read_merged_mrns
 from ctcohort.config.settings import SeriesSettings, VolumeSettings, parse
@@ -74,7 +75,7 @@ def main() -> None:
         )
 
     connections = 1 if settings["kind"] == "folder" else options.connections
-    archives = [open_archive(settings, store=cache.STORE, key=key) for _ in range(connections)]
+    archives = [open_archive(settings, store=Workdir().store, key=key) for _ in range(connections)]
     archives[0].prepare(threads=options.threads)
     rows = [
         row for several in told(each(cohort, archives, rows_for), len(cohort)) for row in several

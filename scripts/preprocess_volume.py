@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -14,7 +15,7 @@ if __name__ == "__main__":
     sys.modules.update(dict.fromkeys(unwanted))
     gc.disable()  # one scan, then the process ends: nothing is worth collecting
 
-from ctcohort.base.files import head, sha256, write_json
+from ctcohort.base.files import head, sha256
 
 
 def main() -> None:
@@ -34,30 +35,29 @@ def main() -> None:
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")  # faster, and the same bytes
 
     from ctcohort.base.faults import recorded
+    from ctcohort.base.workdir import Workdir
     from ctcohort.config.settings import VolumeSettings, digest, parse
+    from ctcohort.series.received import Received
     from ctcohort.volume import npz
     from ctcohort.volume.build import make_volume
 
-    with recorded(Path("failures"), options.name, "preprocess_volume"):
+    with recorded(Workdir().failures, options.name, "preprocess_volume"):
         rules = parse(json.loads(options.parameters)["volume"], VolumeSettings)
         volume, record = make_volume(options.raw, options.received, rules, threads=options.threads)
-        received = json.loads(options.received.read_text())
+        received = Received.read(options.received)
         npz.write(options.volume, volume.arrays())
-        write_json(
-            options.record,
-            {
-                "parameters_digest": digest(options.parameters),
-                "parameters": json.loads(json.loads(options.parameters)["volume"]),
-                **record,
-                "duplicate_files": received["duplicate_files"],
-                "raw_bytes": received["bytes"],
-                "npz_bytes": options.volume.stat().st_size,
-                "npz_sha256": sha256(options.volume),
-            },
-        )
+        replace(
+            record,
+            parameters_digest=digest(options.parameters),
+            parameters=json.loads(json.loads(options.parameters)["volume"]),
+            duplicate_files=received.duplicate_files,
+            raw_bytes=received.bytes,
+            npz_bytes=options.volume.stat().st_size,
+            npz_sha256=sha256(options.volume),
+        ).write(options.record)
         if options.keep_raw == "delete":
             shutil.rmtree(options.raw)
-    print(f"{options.volume}: {'x'.join(map(str, record['shape']))}", file=sys.stderr)
+    print(f"{options.volume}: {'x'.join(map(str, record.shape))}", file=sys.stderr)
     gc.freeze()  # nor at the end
 
 

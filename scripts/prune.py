@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ctcohort.base.faults import run
 from ctcohort.base.files import assert_no_run
+from ctcohort.base.workdir import Workdir
 from ctcohort.dataset.removal import delete, leftovers, size_of
 
 
@@ -19,11 +20,12 @@ def main() -> None:
         help="delete what is listed; also asked for by the variable DELETE=yes",
     )
     options = parser.parse_args()
-    assert_no_run(options.directory)
-    found = list(leftovers(options.directory))
+    here = Workdir(options.directory)
+    assert_no_run(here)
+    found = list(leftovers(here))
     size = sum(map(size_of, found))
     for path in found:
-        print(path.relative_to(options.directory))
+        print(path.relative_to(here.root))
         if options.delete:
             delete(path)
     if not found:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ctcohort.base.faults import InputError, run
 from ctcohort.base.files import assert_no_run, read_table
+from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.exclusions import read_exclusions
 from ctcohort.cohort.merged_mrns import read_merged_mrns
 from ctcohort.dataset.removal import (
@@ -35,13 +36,14 @@ def main() -> None:
         help="delete what is listed; also asked for by the variable DELETE=yes",
     )
     options = parser.parse_args()
-    assert_no_run(options.directory)
+    here = Workdir(options.directory)
+    assert_no_run(here)
     merged = read_merged_mrns(Path(options.merged_mrns) if options.merged_mrns else None)
-    accessions = _asked_for(options.directory, merged)
+    accessions = _asked_for(here, merged)
     print(f"accessions: {', '.join(sorted(accessions))}")
-    files = files_of(options.directory, accessions)
+    files = files_of(here, accessions)
     for path in files:
-        print(f"  {path.relative_to(options.directory)}")
+        print(f"  {path.relative_to(here.root)}")
     print(f"{len(files)} files and folders, {sum(map(size_of, files)) / 1e9:.2f} GB")
     if any(path.is_symlink() for path in files):
         print("these are links of a merged data set: purge in every part too")
@@ -49,12 +51,12 @@ def main() -> None:
         print("DELETE=yes deletes them, and takes the accessions out of tables, stores and logs")
         return
     _refuse_what_would_return(options, accessions, merged)
-    studies = studies_of(options.directory, accessions)
+    studies = studies_of(here, accessions)
     for path in files:
         delete(path)
-    for name in forget(options.directory, accessions, studies):
+    for name in forget(here, accessions, studies):
         print(f"  taken out of {name}")
-    log = options.directory / "logs" / "purge.log"
+    log = here.log("purge")
     with open(log, "a", encoding="utf-8") as stream:
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         stream.write(f"{moment} {len(accessions)} accessions, {len(files)} files deleted\n")
@@ -64,19 +66,19 @@ def main() -> None:
     )
 
 
-def _asked_for(directory: Path, merged: dict[str, str]) -> set[str]:
+def _asked_for(here: Workdir, merged: dict[str, str]) -> set[str]:
     accession, mrn = os.environ.get("ACCESSION", ""), os.environ.get("MRN", "")
     if bool(accession) == bool(mrn):
         raise InputError(
             "say who, by one of the two: make purge ACCESSION=... or make purge MRN=..."
         )
-    found = {accession} if accession else set(accessions_of(directory, mrn, merged))
+    found = {accession} if accession else set(accessions_of(here, mrn, merged))
     if not found:
         raise InputError(
             "cohort.csv has no accession of this MRN; expected it as in the report table. If its"
             " rows have left the table, purge each accession by ACCESSION"
         )
-    if not is_known(directory, found):
+    if not is_known(here, found):
         raise InputError(f"nothing is known of accession {accession}; check its spelling")
     return found
 
@@ -88,7 +90,7 @@ def _refuse_what_would_return(
     left_out, patients = read_exclusions(
         Path(options.exclusions) if options.exclusions else None, merged
     )
-    cohort = options.directory / "cohort.csv"
+    cohort = Workdir(options.directory).cohort
     wanted = [
         row["accession"]
         for row in (read_table(cohort) if cohort.exists() else ())

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from ctcohort.base.faults import InputError, run
-from ctcohort.base.files import STORE
 from ctcohort.base.privacy import private_key
+from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import read_reviews
 from ctcohort.config.settings import ReleaseSettings, parse
 from ctcohort.release import guard, release
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--reviews", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    key = private_key(options.key_file, STORE / "key.fingerprint")
+    key = private_key(options.key_file, Workdir().key_fingerprint)
     if key is None:
         raise InputError(
             "privacy.key_file: is not set; the names of a release are keyed: run `make key` once"

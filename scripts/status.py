@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from ctcohort.archives.manners import PAUSE, STOP
 from ctcohort.base.faults import InputError, run
 from ctcohort.base.files import write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import JOB_REASONS
+from ctcohort.base.workdir import Workdir
 from ctcohort.dataset import manifest
 from ctcohort.dataset.progress import progress
 from ctcohort.dataset.story import snakemake_on
@@ -22,15 +22,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
     options = parser.parse_args()
-    here = options.directory
+    here = Workdir(options.directory)
     dataset = manifest.read(here)
     stopped = list(_stopped(here))
     if not dataset.cohort:
         told = "".join(f"\n{line}" for line in stopped)
-        raise InputError(f"{here.absolute()}/cohort.csv: nothing has been selected yet{told}")
+        raise InputError(f"{here.cohort.absolute()}: nothing has been selected yet{told}")
     rows = list(manifest.rows(here, dataset, key=None))
     columns = (*manifest.COLUMNS, *manifest.carried_columns(dataset.cohort))
-    write_table(here / "status.csv", columns, rows)
+    write_table(here.status, columns, rows)
     print(f"{len(rows)} accessions")
     print("\n".join(manifest.counts(rows)))
     print("\n".join(progress(here, dataset, rows, now=time.time())))
@@ -50,7 +50,7 @@ def main() -> None:
         causes[failure["reason"], failure["transient"]].append((row["accession"], failure))
         if not failure["transient"] and not failure["reason"].startswith("archive_"):
             proposed.append({"accession": row["accession"], "reason": failure["reason"]})
-    write_table(here / "exclusions.proposed.csv", ("accession", "reason"), proposed)
+    write_table(here.proposed_exclusions, ("accession", "reason"), proposed)
     for (reason, transient), failed in causes.items():
         print(f"\n{len(failed)} failed: {reason} ({JOB_REASONS.get(reason, reason)})")
         for accession, failure in failed[:SHOWN]:
@@ -63,15 +63,15 @@ def main() -> None:
         )
 
 
-def _stopped(directory: Path) -> Iterator[str]:
+def _stopped(here: Workdir) -> Iterator[str]:
     """What holds everything up, the archive's two files and the errors of rules that work on the
     whole cohort; and what these rules warn of."""
-    for file in (STOP, PAUSE):
-        if (directory / file).exists():
-            cause = " ".join((directory / file).read_text(errors="replace").split())
-            yield f"{file} exists: {cause or 'nothing is asked until it is removed'}"
+    for file in (here.archive_stop, here.archive_pause):
+        if file.exists():
+            cause = " ".join(file.read_text(errors="replace").split())
+            yield f"{file.name} exists: {cause or 'nothing is asked until it is removed'}"
     for stage in ("select_accessions", "index_series", "assign_splits", "write_manifest"):
-        log = directory / "logs" / f"{stage}.log"
+        log = here.log(stage)
         text = log.read_text(errors="replace") if log.exists() else ""
         place = text.rfind("error: ")
         if place >= 0:

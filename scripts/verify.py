@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ctcohort.base.faults import run
+from ctcohort.base.workdir import Workdir
 from ctcohort.dataset.verification import verify
 
 
@@ -17,15 +18,15 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    path = options.directory / "manifest.csv"
+    here = Workdir(options.directory)
     count = 0
-    for line in verify(options.directory, threads=options.threads, raw=options.raw):
+    for line in verify(here, threads=options.threads, raw=options.raw):
         print(line, flush=True)
         count += 1
     if count:
-        sys.exit(f"error: {count} things are not as {path} says")
-    made = len(list((options.directory / "processed").glob("[!.]*.npz")))  # no other is there
-    print(f"all is as {path} says: {made} volumes")
+        sys.exit(f"error: {count} things are not as {here.manifest} says")
+    made = len(list(here.volumes.glob("[!.]*.npz")))  # no other is there
+    print(f"all is as {here.manifest} says: {made} volumes")
 
 
 if __name__ == "__main__":

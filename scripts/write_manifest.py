@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from ctcohort.base.faults import InputError, run
-from ctcohort.base.files import ASK_AGAIN, STORE, write_lines, write_table
+from ctcohort.base.files import write_lines, write_table
 from ctcohort.base.privacy import private_key
+from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import strangers
 from ctcohort.dataset import manifest
 
@@ -20,12 +21,12 @@ def main() -> None:
     parser.add_argument("--reviews", default="", help="the reviews table, if there is one")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    here = Path()
+    here = Workdir()
     reviews = Path(options.reviews) if options.reviews else None
     dataset = manifest.read(here, reviews)
-    key = private_key(options.key_file, STORE / "key.fingerprint")
+    key = private_key(options.key_file, here.key_fingerprint)
     rows = list(manifest.rows(here, dataset, key=key))
-    _assert_complete(options.accessions.read_text().splitlines(), rows)
+    _assert_complete(options.accessions.read_text().splitlines(), rows, here)
     manifest.assert_distinct(rows)
     columns = (*manifest.COLUMNS, *manifest.carried_columns(dataset.cohort))
     write_table(options.output, columns, rows)
@@ -34,14 +35,14 @@ def main() -> None:
         print(warning, file=sys.stderr)
 
 
-def _assert_complete(accessions: list[str], rows: list[dict[str, object]]) -> None:
+def _assert_complete(accessions: list[str], rows: list[dict[str, object]], here: Workdir) -> None:
     if accessions != [row["accession"] for row in rows]:
         raise InputError(
             "accessions.txt and cohort.csv name different accessions; delete both and run again"
         )
     silent = [row["accession"] for row in rows if row["status_reason"] == "no_answer"]
     if silent:
-        write_lines(ASK_AGAIN, map(str, silent))
+        write_lines(here.ask_again, map(str, silent))
         raise InputError(
             f"the archive did not answer for {len(silent)} of {len(rows)} accessions"
             f" ({_some(silent)}); the manifest is not written. Run the same command again: only"

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ctcohort.base.faults import run
+from ctcohort.base.workdir import Workdir
 from ctcohort.page.html import write_page
 
 
@@ -14,10 +15,8 @@ def main() -> None:
     parser.add_argument("--reviews", type=Path, help="the reviews table; reviews.csv there")
     parser.add_argument("--output", type=Path, help="report.html there")
     options = parser.parse_args()
-    here: Path = options.directory
-    said = write_page(
-        here, options.reviews or here / "reviews.csv", options.output or here / "report.html"
-    )
+    here = Workdir(options.directory)
+    said = write_page(here, options.reviews or here.reviews, options.output or here.page)
     print("\n".join(said), file=sys.stderr)
 
 

@@ -18,6 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from ctcohort.base.files import read_table, write_table
+from ctcohort.base.workdir import Workdir
 from ctcohort.page.html import write_page
 
 PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
@@ -61,7 +62,7 @@ class Page:
 
     def make(self) -> Page:
         """Make the page of the working directory as it is now, and open it."""
-        write_page(self.cohort, self.cohort / "reviews.csv", self.cohort / "report.html")
+        write_page(Workdir(self.cohort), self.cohort / "reviews.csv", self.cohort / "report.html")
         return self.open((self.cohort / "report.html").as_uri())
 
     def edit(self, table: str, changes: dict[int, dict[str, str]]) -> None:

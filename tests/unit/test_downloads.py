@@ -24,7 +24,7 @@ from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import make_dose_report, make_series, write_files
 from ctcohort.series.download import fetch_series
-from ctcohort.series.received import read_received
+from ctcohort.series.received import Received
 from tests.objects import make_enhanced
 
 from .opened import KEY, Opened
@@ -49,6 +49,13 @@ class Recording:
         self.asked.append([header.sop_instance_uid for header in instances])
         self.archive.fetch(instances[: self.limit], into, arrived)
         self.after(into)
+
+
+def received_in(scene: Scene) -> dict[str, str]:
+    """Checksums of what was received, all of it in the raw folder."""
+    content = Received.read(scene.received)
+    content.assert_all_in(scene.raw)
+    return content.checksums()
 
 
 class Scene:
@@ -83,7 +90,7 @@ class Scene:
         for header in self.headers:
             original = (self.tree / header.location).read_bytes()
             assert (self.raw / f"{header.sop_instance_uid}.dcm").read_bytes() == original
-        assert set(read_received(self.received, self.raw)) == set(self.uids)
+        assert set(received_in(self)) == set(self.uids)
         assert not self.partial.exists()
 
 
@@ -233,13 +240,12 @@ def test_two_processes_do_each_other_no_harm(scene: Scene) -> None:
 def test_a_raw_folder_that_lost_or_gained_files_is_refused(scene: Scene) -> None:
     scene.fetch()
     (scene.raw / ".snakemake_timestamp").touch()
-    scene_hashes = read_received(scene.received, scene.raw)
-    assert len(scene_hashes) == 6
+    assert len(received_in(scene)) == 6
     (scene.raw / f"{scene.uids[0]}.dcm").unlink()
     (scene.raw / "1.2.dcm").touch()
     (scene.raw / "1.3.dcm").touch()
     with pytest.raises(Fault, match=r"1 missing, 2 unknown.*delete") as caught:
-        read_received(scene.received, scene.raw)
+        received_in(scene)
     assert caught.value.reason == "checksum_mismatch"
 
 

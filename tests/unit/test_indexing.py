@@ -14,7 +14,9 @@ import pytest
 
 from ctcohort.archives.protocol import Changed, FoundSeries, Query
 from ctcohort.base.faults import Fault
+from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import ACCESSION_REASONS, SERIES_REASONS
+from ctcohort.base.workdir import Workdir
 from ctcohort.config.settings import SeriesSettings, VolumeSettings
 from ctcohort.dicom.headers import Header, header_of, patient_mark
 from ctcohort.phantoms.anatomy import Phantom
@@ -171,7 +173,7 @@ def test_prefixes_are_put_before_the_accession() -> None:
     assert query_of(event, ["", "A", "RH"]) == Query(("1", "A1", "RH1"))
     rows = index(Remote(series(5)), query=query_of(event, ["", "A"]), accession="1")
     assert rows[0]["reason"] == "selected"
-    cache.path_of("1").unlink()
+    Workdir().answer(name_of("1")).unlink()
     query = query_of(event, ["", "B"])
     assert only(index(Remote(series(5)), query=query, accession="1")) == "not_found"
 
@@ -263,7 +265,7 @@ def test_series_that_are_too_small_for_the_rules_are_not_asked() -> None:
 def test_the_order_of_the_archives_answer_does_not_matter() -> None:
     several = [series(5, 2), series(7, 3), series(7, 4), series(4, 5)]
     expected = index(Remote(*several))
-    cache.path_of("A1").unlink()
+    Workdir().answer(name_of("A1")).unlink()
     assert index(Remote(*several[::-1])) == expected
 
 
@@ -289,7 +291,7 @@ def test_an_answer_to_another_question_does_not_count() -> None:
 def test_an_answer_of_a_release_that_knew_other_facts_is_asked_again() -> None:
     archive = Remote(series(5, 2))
     index(archive)
-    path = cache.path_of("A1")
+    path = Workdir().answer(name_of("A1"))
     content = json.loads(gzip.decompress(path.read_bytes()))
     del next(iter(content["headers"].values()))["facts"]["modality"]
     path.write_bytes(gzip.compress(json.dumps(content).encode()))
@@ -317,7 +319,7 @@ def test_an_archive_whose_answers_are_free_is_always_asked() -> None:
 def test_a_damaged_answer_counts_as_none() -> None:
     archive = Remote(series(5))
     index(archive)
-    path = cache.path_of("A1")
+    path = Workdir().answer(name_of("A1"))
     path.write_bytes(path.read_bytes()[:-20])
     assert cache.load("A1") is None
     assert index(archive)[0]["reason"] == "selected"
@@ -329,10 +331,10 @@ def test_answers_come_back_and_equal_ones_are_not_written_again() -> None:
     found = FoundSeries(headers[0].series_uid, headers[0].study_uid, "p", "CT", 3, None)
     answer = Answer([found], {found.series_uid: headers})
     cache.save("A/1", answer)
-    before = cache.path_of("A/1").stat()
+    before = Workdir().answer(name_of("A/1")).stat()
     cache.save("A/1", answer)
-    assert cache.path_of("A/1").stat().st_mtime_ns == before.st_mtime_ns
-    assert cache.path_of("A/1").name == "A%2F1.json.gz"
+    assert Workdir().answer(name_of("A/1")).stat().st_mtime_ns == before.st_mtime_ns
+    assert Workdir().answer(name_of("A/1")).name == "A%2F1.json.gz"
     assert cache.load("A/1") == answer
     assert cache.headers_of("A/1", found.series_uid) == headers
     with pytest.raises(Fault, match=r"does not know series 1\.2\.3; run `snakemake"):
@@ -346,7 +348,7 @@ def test_the_patient_key_is_made_once_and_private() -> None:
     key = cache.patient_key()
     assert cache.patient_key() == key
     assert len(key) == 32
-    assert (cache.STORE / "patient.key").stat().st_mode & 0o077 == 0
+    assert Workdir().patient_key.stat().st_mode & 0o077 == 0
     assert patient_mark("42", key)
 
 

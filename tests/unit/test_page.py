@@ -19,9 +19,11 @@ from benchmarks.page.fabricate import fabricate
 from ctcohort.base import reasons
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import read_table, write_table
+from ctcohort.base.workdir import Workdir
 from ctcohort.page import html
 from ctcohort.page.flow import STEPS, VOLUME, flow, meaning, reached, table_rows
 from ctcohort.page.oddness import MEASURES, SAID, Spread, oddness, spread
+from tests.records import scan_record
 
 COUNT = 400
 
@@ -63,7 +65,7 @@ class Made:
 
 
 def made(directory: Path) -> Made:
-    html.write_page(directory, directory / "reviews.csv", directory / "report.html")
+    html.write_page(Workdir(directory), directory / "reviews.csv", directory / "report.html")
     return Made(directory / "report.html")
 
 
@@ -238,7 +240,7 @@ def test_a_merged_directory_has_a_page_too(cohort: Path) -> None:
     shutil.rmtree(cohort / ".parameters")
     shutil.rmtree(cohort / "qc")
     (cohort / "processed").mkdir()
-    (cohort / "processed" / "AA100000.json").write_text('{"parameters": {"spacing_mm": [1, 1, 1]}}')
+    scan_record(parameters={"spacing_mm": [1, 1, 1]}).write(cohort / "processed" / "AA100000.json")
     data = made(cohort).data
     assert data["table"] is None
     assert data["run"]["parameters"] == {"volume": {"spacing_mm": [1, 1, 1]}}
@@ -477,9 +479,9 @@ def test_a_table_that_holds_more_than_the_page_is_said_to(cohort: Path, content:
 
 def test_reviews_of_other_accessions_are_warned_of(cohort: Path) -> None:
     reviews, target = cohort / "reviews.csv", cohort / "report.html"
-    assert not html.write_page(cohort, reviews, target)[0].startswith("warning")
+    assert not html.write_page(Workdir(cohort), reviews, target)[0].startswith("warning")
     reviews.write_text("accession,verdict\nNOBODY,good\n")
-    assert html.write_page(cohort, reviews, target)[0] == (
+    assert html.write_page(Workdir(cohort), reviews, target)[0] == (
         f"warning: {reviews}: 1 row names no accession of the cohort (NOBODY); not used"
     )
 

@@ -12,6 +12,7 @@ import pytest
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import read_table, write_json, write_lines, write_table
 from ctcohort.base.naming import name_of
+from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.selection import select
 from ctcohort.cohort.splits import assign
 from ctcohort.config.settings import SelectSettings
@@ -62,12 +63,12 @@ def make(directory: Path, reports: Path, part: tuple[int, int] | None) -> Path:
                 volume = Path("processed") / f"{name_of(name)}.npz"
                 write_json(volume.with_suffix(".json"), {"parameters_digest": "d"})
                 volume.write_text(name)
-                for folder, ending in merging.PICTURES.items():
-                    write_lines(Path(folder) / f"{name_of(name)}{ending}", ["a picture"])
+                for template in merging.PICTURES:
+                    write_lines(Path(template.format(name_of(name))), ["a picture"])
         protocols = [{"protocol": "chest", "rows": len(found.whole), "selected": True}]
         write_table(Path("protocols.csv"), ("protocol", "rows", "selected"), protocols)
         write_table(Path("manifest.csv"), manifest.COLUMNS, rows)
-        write_table(series_table.PATH, series_table.COLUMNS, series)
+        write_table(Workdir().series, series_table.COLUMNS, series)
     finally:
         os.chdir(home)
     return directory
@@ -87,7 +88,7 @@ def test_the_merge_equals_a_run_that_was_never_divided(parts: list[Path], tmp_pa
         names = ("accessions.txt", "cohort.csv", "series.csv", "splits.csv", "manifest.csv")
         for name in (*names, "protocols.csv"):
             assert (merged / name).read_bytes() == (whole / name).read_bytes(), name
-        for folder in ("processed", *merging.PICTURES):
+        for folder in ("processed", "qc", "qc/thumbnails"):
             made = sorted(path for path in (whole / folder).iterdir() if path.is_file())
             linked = (path for path in (merged / folder).iterdir() if path.is_file())
             assert sorted(path.name for path in linked) == [path.name for path in made]
@@ -142,7 +143,7 @@ def other_table(parts: list[Path]) -> None:
 
 
 def no_partition(parts: list[Path]) -> None:
-    (parts[0] / merging.PATH).unlink()
+    Workdir(parts[0]).partition.unlink()
 
 
 def unfinished(parts: list[Path]) -> None:
@@ -176,7 +177,7 @@ def other_config(parts: list[Path]) -> None:
 
 
 def other_key(parts: list[Path]) -> None:
-    (parts[1] / merging.KEY_FINGERPRINT).write_text("other\n")
+    Workdir(parts[1]).key_fingerprint.write_text("other\n")
 
 
 def changed(part: Path, name: str, column: str, value: str, row: int) -> None:
@@ -206,12 +207,12 @@ def same_voxels_in_two_sets(parts: list[Path]) -> None:
         (copied_part, "both part 1/3"),
         (other_division, "of another division: 3/4"),
         (other_table, "different tables"),
-        (no_partition, "is not there; expected the working directory of a run with"),
+        (no_partition, "is missing; expected .* to be the working directory of a run with"),
         (unfinished, "the part is not finished"),
         (lost_row, "not in the manifest of its part"),
         (shared_accession, "is in another part too"),
         (other_parameters, "different parameters"),
-        (lost_volume, "npz: not there"),
+        (lost_volume, "npz: missing"),
         (other_config, "config.yaml differ"),
         (other_key, "privacy.key_file"),
         (patient_in_two_sets, "of one patient"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +14,10 @@ from PIL import Image
 from ctcohort.page.pictures import SCROLL_FRAMES, draw, draw_scroll, draw_thumbnail
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.volume import npz
+from ctcohort.volume.record import DroppedSlice
+from tests.records import scan_record
 
-RECORD: dict[str, Any] = {
-    "source": {
-        "slices": 40,
-        "slice_spacing": 5.0,
-        "row_spacing": 0.7,
-        "column_spacing": 0.7,
-        "z_error_mm": 0.0,
-        "gap_mm": 5.0,
-        "missing_slices": 0,
-        "tilt_degrees": 0.0,
-        "obliquity_degrees": 0.0,
-    },
-    "matrix": [512, 512],
-    "spacing": [4.0, 3.0, 3.0],
-    "dropped": [],
-    "duplicate_files": 0,
-    "flags": ["spacing_irregular"],
-    "certificate": {"air_peak_hu": -1000},
-    "z_positions": [float(-5 * n) for n in range(40)],
-}
+RECORD = scan_record(spacing=[4.0, 3.0, 3.0], flags=["spacing_irregular"])
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +43,7 @@ def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def drawn(volume: Path, target: Path, title: str = "A1", **changes: Any) -> bytes:
-    draw(volume, RECORD | changes, title, target)
+    draw(volume, replace(RECORD, **changes), title, target)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     return target.read_bytes()
 
@@ -103,8 +87,8 @@ def test_an_even_straight_scan_has_no_marks(volume: Path, tmp_path: Path) -> Non
 
 
 def test_missing_slices_are_marked(volume: Path, tmp_path: Path) -> None:
-    source = RECORD["source"] | {"missing_slices": 3}
-    places = [z for n, z in enumerate(RECORD["z_positions"]) if not 10 <= n < 13]
+    source = replace(RECORD.source, missing_slices=3)
+    places = [z for n, z in enumerate(RECORD.z_positions) if not 10 <= n < 13]
     (tmp_path / "1").mkdir()
     picture = drawn(volume, tmp_path / "1" / "a.png", source=source, z_positions=places)
     marks = coloured(picture, tmp_path)
@@ -113,8 +97,8 @@ def test_missing_slices_are_marked(volume: Path, tmp_path: Path) -> None:
 
 
 def test_dropped_slices_are_marked_where_they_lay(volume: Path, tmp_path: Path) -> None:
-    lost = {"sop_instance_uid": "1.2", "frame": 0, "why": "duplicate"}
-    dropped = [lost | {"z": -50.0}, lost | {"z": None}]
+    lost = DroppedSlice(sop_instance_uid="1.2", frame=0, why="duplicate", z=-50.0)
+    dropped = [lost, replace(lost, z=None)]
     (tmp_path / "1").mkdir()
     marks = coloured(drawn(volume, tmp_path / "1" / "a.png", dropped=dropped), tmp_path)
     assert marks["dropped"] > 20
@@ -124,7 +108,7 @@ def test_dropped_slices_are_marked_where_they_lay(volume: Path, tmp_path: Path) 
 def test_the_slices_of_a_corrected_tilt_are_drawn_as_they_lay(volume: Path, tmp_path: Path) -> None:
     tilt = {
         "flags": ["tilt_corrected"],
-        "source": RECORD["source"] | {"tilt_degrees": 12.0, "missing_slices": 2},
+        "source": replace(RECORD.source, tilt_degrees=12.0, missing_slices=2),
         "orientation": [1.0, 0.0, 0.0, 0.0, 0.978148, 0.207912],
         "transform": [[0.0, 0.0, 3.0, 0.0], [0.0, 3.0, 0.0, 0.0], [-4.0, 0.0, 0.0, 0.0]],
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ctcohort.base.workdir import Workdir
 from ctcohort.dataset.manifest import Dataset
 from ctcohort.dataset.progress import progress
 
@@ -31,7 +32,7 @@ def site(folder: Path, *, scans: int, received: int, minutes: list[float]) -> li
     series = {"reason": "selected", "estimated_bytes": "2e8"}
     other = {"reason": "fewer_slices", "estimated_bytes": "9e9"}
     ledger = {name: [other, series] for name in names}
-    return progress(folder, Dataset([], ledger, {}, {}), rows, now=NOW)
+    return progress(Workdir(folder), Dataset([], ledger, {}, {}), rows, now=NOW)
 
 
 def test_counts_and_bytes_are_those_of_the_selected_series(tmp_path: Path) -> None:
@@ -63,4 +64,4 @@ def test_a_finished_run_has_no_end_to_come(tmp_path: Path) -> None:
 
 
 def test_before_there_is_a_ledger_nothing_is_said(tmp_path: Path) -> None:
-    assert progress(tmp_path, Dataset([], {}, {}, {}), [], now=NOW) == []
+    assert progress(Workdir(tmp_path), Dataset([], {}, {}, {}), [], now=NOW) == []

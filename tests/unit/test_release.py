@@ -17,7 +17,7 @@ import pytest
 from pydicom import dcmread
 
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import sha256, write_json, write_table
+from ctcohort.base.files import sha256, write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import RELEASE_REASONS
 from ctcohort.cohort.reviews import Review
@@ -30,18 +30,15 @@ from ctcohort.release import release
 from ctcohort.release.datacard import CITATION
 from ctcohort.release.identities import ACCESSION, BIRTH_DATE, MRN, NAME, Identities
 from ctcohort.volume import npz
+from ctcohort.volume.record import ScanRecord
+from tests.records import scan_record
 
 KEY = b"k" * 64
 
-RECORD = {
-    "algorithm_version": "1",
-    "parameters": {"clip_hu": [-1000, 1000], "spacing_mm": [0.8, 0.8, 0.8]},
-    "burned_in_annotation": False,
-    "face_possible": False,
-}
+RECORD = scan_record()
 
 
-def include(accession: str, *, record: Mapping[str, Any] = RECORD, **row: object) -> dict[str, Any]:
+def include(accession: str, *, record: ScanRecord = RECORD, **row: object) -> dict[str, Any]:
     """A made volume with its record, and its row of the manifest."""
     name = name_of(accession)
     volume = Path("processed") / f"{name}.npz"
@@ -50,7 +47,7 @@ def include(accession: str, *, record: Mapping[str, Any] = RECORD, **row: object
     direction = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
     arrays = {"ct": ct, "spacing": np.full(3, 0.8), "origin": np.zeros(3), "direction": direction}
     npz.write(volume, arrays)
-    write_json(volume.with_suffix(".json"), {**record})
+    record.write(volume.with_suffix(".json"))
     return {
         **dict.fromkeys(manifest.COLUMNS, ""),
         "accession": accession,
@@ -191,12 +188,12 @@ def test_an_age_is_in_whole_years_and_capped(rules: ReleaseSettings, age: float,
 REASONS: dict[str, tuple[dict[str, Any], dict[str, Review]]] = {
     "under_min_age": ({"age_years": 17.99}, {}),
     "age_unknown": ({"age_years": ""}, {}),
-    "burned_in_annotation": ({"record": {**RECORD, "burned_in_annotation": True}}, {}),
-    "face_possible": ({"record": {**RECORD, "face_possible": True}}, {}),
+    "burned_in_annotation": ({"record": replace(RECORD, burned_in_annotation=True)}, {}),
+    "face_possible": ({"record": replace(RECORD, face_possible=True)}, {}),
     "reviewed_bad": ({}, {"A1": Review("bad", "MRN7712831")}),
     "not_reviewed": ({}, {"A2": Review("good")}),
     "burned_in_unknown": (
-        {"record": {k: RECORD[k] for k in ("algorithm_version", "parameters")}},
+        {"record": replace(RECORD, burned_in_annotation=None, face_possible=None)},
         {},
     ),
 }
@@ -227,7 +224,7 @@ def test_what_the_config_admits(rules: ReleaseSettings) -> None:
         [
             include("A1", age_years=3),
             include("A2", age_years=""),
-            include("A3", record={**RECORD, "face_possible": True}),
+            include("A3", record=replace(RECORD, face_possible=True)),
         ]
     )
     make(replace(rules, min_age=None, faces="include"))
@@ -243,7 +240,7 @@ def test_what_the_config_admits(rules: ReleaseSettings) -> None:
 def test_an_older_record_is_made_up_for_from_the_files(
     rules: ReleaseSettings, value: str | None, reason: str
 ) -> None:
-    old = {key: RECORD[key] for key in ("algorithm_version", "parameters")}
+    old = replace(RECORD, burned_in_annotation=None, face_possible=None)
     stack = SliceStack.axial(count=3, step=5.0, rows=16, columns=16, pixel_spacing=20.0)
     for accession in ("A1", "A2"):
         series = make_series(Phantom(), stack)
@@ -403,7 +400,7 @@ def test_free_text_and_clashing_labels_are_refused(rules: ReleaseSettings) -> No
 
 
 def test_what_is_missing_is_said(rules: ReleaseSettings) -> None:
-    with pytest.raises(InputError, match=r"manifest.csv is not there; run snakemake first"):
+    with pytest.raises(InputError, match=r"manifest.csv is missing; run snakemake first"):
         make(rules)
     write_manifest([include("A1", age_years=5)])
     with pytest.raises(InputError, match="no scan can be released: 1 under_min_age"):
@@ -411,12 +408,12 @@ def test_what_is_missing_is_said(rules: ReleaseSettings) -> None:
     write_manifest([include("A1", patient="")])
     with pytest.raises(InputError, match=r"manifest.csv was written without privacy.key_file"):
         make(rules)
-    write_manifest([include("A1"), include("A2", record={**RECORD, "algorithm_version": "0"})])
+    write_manifest([include("A1"), include("A2", record=replace(RECORD, algorithm_version="0"))])
     with pytest.raises(InputError, match="different parameters or algorithm versions"):
         make(rules)
     write_manifest([include("A1")])
     Path("processed/A1.json").unlink()
-    with pytest.raises(InputError, match=r"processed/A1.json is not there"):
+    with pytest.raises(InputError, match=r"processed/A1.json is missing"):
         make(rules)
 
 

@@ -213,7 +213,7 @@ def test_changed_dicom_files_are_found_when_asked_for(site: Site) -> None:
 
 
 def test_without_a_manifest_there_is_nothing_to_prove(fresh: Site) -> None:
-    assert refused(fresh, "verify.py").startswith("error: manifest.csv: is not there")
+    assert refused(fresh, "verify.py").startswith("error: manifest.csv: is missing")
 
 
 # Prune

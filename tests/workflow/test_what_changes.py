@@ -51,7 +51,7 @@ def scan(name: str) -> set[str]:
     return jobs("download_series", name) | jobs("preprocess_volume", name)
 
 
-def assert_settled(site: Site) -> None:
+def assert_nothing_to_do(site: Site) -> None:
     """The same command has nothing left to do."""
     again = site.run()
     assert again.jobs == NOTHING
@@ -63,7 +63,7 @@ def test_the_first_run_makes_what_the_headers_allow(finished: tuple[Path, Run]) 
     assert first.jobs == {*TABLES, *scan(ONE), *scan(TWO)}
     reasons = {row["accession"]: row["status_reason"] for row in Site(folder).rows("manifest.csv")}
     assert reasons == {ONE: "", TWO: "", THIN: "too_few_slices"}
-    assert_settled(Site(folder))
+    assert_nothing_to_do(Site(folder))
 
 
 # Nothing
@@ -114,7 +114,7 @@ def touch_inputs(site: Site) -> None:
 )
 def test_a_change_without_meaning_runs_nothing(site: Site, change: Change) -> None:
     change(site)
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_threads_memory_and_verbosity_run_nothing(site: Site) -> None:
@@ -162,7 +162,7 @@ def test_another_copy_of_the_workflow_runs_nothing(
     site: Site, tmp_path: Path, edit: Callable[[Path], None]
 ) -> None:
     edit(site.copy_workflow(tmp_path / "another copy"))
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_an_edited_rule_would_rerun_everything_by_the_default_triggers(
@@ -189,24 +189,24 @@ def test_the_slurm_profile_repeats_what_it_replaces() -> None:
 
 def test_snakemakes_own_records_lost_run_nothing(site: Site) -> None:
     shutil.rmtree(site.folder / ".snakemake")
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_a_deleted_series_folder_runs_nothing(site: Site) -> None:
     shutil.rmtree(site.folder / "raw" / ONE)
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_a_deleted_record_of_the_parameters_remakes_no_volume(site: Site) -> None:
     shutil.rmtree(site.folder / ".parameters")
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_a_change_that_was_only_looked_at_and_taken_back_runs_nothing(site: Site) -> None:
     site.configure({"volume.spacing_mm": 7, "series.prefer_kernels": ["^B7"]})
     assert "index_series" in site.run("--dry-run").jobs
     site.configure(CONFIG | {"volume.spacing_mm": 6.5, "series.prefer_kernels": []})
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_scans_that_need_nothing_are_not_even_planned(site: Site) -> None:
@@ -222,13 +222,13 @@ def test_scans_that_need_nothing_are_not_even_planned(site: Site) -> None:
 def test_a_newer_time_stamp_of_the_same_content_runs_nothing(site: Site) -> None:
     (site.folder / "received" / f"{ONE}.json").touch()
     assert "download_series" in site.run("--dag").output
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_what_is_asked_for_by_force_is_done(site: Site) -> None:
     assert site.run("--forcerun", "preprocess_volume").jobs == REMADE
     assert scan(TWO) <= site.run("--forcerun", "download_series", "--dry-run").jobs
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 # New accessions
@@ -237,13 +237,13 @@ def test_what_is_asked_for_by_force_is_done(site: Site) -> None:
 def test_a_row_added_makes_that_scan(site: Site) -> None:
     write_reports(site.folder, table_of(LATER, ONE, TWO, THIN, OTHER))
     assert site.run().jobs == TABLES | scan(LATER)
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_a_wider_selection_makes_the_scans_it_adds(site: Site) -> None:
     site.configure({"select.protocols": [CHEST, OTHER_CHEST, ABDOMEN]})
     assert site.run().jobs == TABLES | scan(OTHER)
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 # Index and tables; nothing is deleted
@@ -264,7 +264,7 @@ def test_a_smaller_selection_deletes_nothing(site: Site, change: Change) -> None
     assert [row["accession"] for row in site.rows("manifest.csv")] == [ONE, THIN]
     for left in (f"raw/{TWO}", f"received/{TWO}.json", f"processed/{TWO}.npz"):
         assert (site.folder / left).exists()
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_exclusions_change_the_tables_alone(site: Site) -> None:
@@ -277,10 +277,10 @@ def test_exclusions_change_the_tables_alone(site: Site) -> None:
         THIN: "too_few_slices",
     }
     assert (site.folder / "processed" / f"{TWO}.npz").exists()
-    assert_settled(site)
+    assert_nothing_to_do(site)
     site.write("exclusions.csv", "accession,reason\n")
     assert site.run().jobs == LISTED  # the volume is still there
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_merged_mrns_put_scans_of_one_patient_into_one_set(site: Site) -> None:
@@ -296,7 +296,7 @@ def test_merged_mrns_put_scans_of_one_patient_into_one_set(site: Site) -> None:
     assert site.run().jobs == TABLES
     merged = {row["accession"]: row["split"] for row in site.rows("splits.csv")}
     assert merged[ONE] == merged[TWO] == sets[TWO]
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_reviews_change_the_manifest_alone(site: Site) -> None:
@@ -307,14 +307,14 @@ def test_reviews_change_the_manifest_alone(site: Site) -> None:
         TWO: "",
         THIN: "",
     }
-    assert_settled(site)
+    assert_nothing_to_do(site)
     log = (site.folder / "logs" / "write_manifest.log").read_text()
     assert "1 row names no accession of the cohort (NOBODY)" in log
     assert "secret" not in log
     (site.folder / "reviews.csv").unlink()
     assert site.run().jobs == {"write_manifest"}
     assert {row["review"] for row in site.rows("manifest.csv")} == {""}
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 # series.*
@@ -336,7 +336,7 @@ def test_series_keys_fetch_what_is_chosen_now(
     site.configure(changes)
     assert site.run().jobs == expected
     assert " 0 read now" in (site.folder / "logs" / "index_series.log").read_text()
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_the_series_that_was_chosen_first_can_come_back(site: Site) -> None:
@@ -360,7 +360,7 @@ def test_volume_keys_remake_every_volume_without_a_download(
 ) -> None:
     site.configure({f"volume.{key}": value})
     assert site.run().jobs == REMADE
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_volume_keys_that_can_exclude_redo_the_index_too(
 ) -> None:
     site.configure({f"volume.{key}": value})
     assert site.run().jobs == REMADE | {"index_series"}
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 def test_a_new_algorithm_remakes_every_volume_without_a_download(
@@ -390,7 +390,7 @@ def test_a_new_algorithm_remakes_every_volume_without_a_download(
     assert count == 1
     path.write_text(text)
     assert site.run().jobs == REMADE
-    assert_settled(site)
+    assert_nothing_to_do(site)
     assert {row["algorithm_version"] for row in site.rows("manifest.csv")} == {"x", ""}
 
 
@@ -418,7 +418,7 @@ def test_what_was_deleted_by_hand_is_made_again(
     (site.folder / deleted).unlink()
     assert site.run().jobs == expected | {"write_manifest"}
     assert (site.folder / deleted).read_bytes() == before
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ def test_what_was_deleted_by_hand_is_made_again(
 def test_a_deleted_table_alone_is_made_again(site: Site, deleted: str, expected: set[str]) -> None:
     (site.folder / deleted).unlink()
     assert site.run().jobs == expected
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 # Snakemake's own records lost, then a change
@@ -456,7 +456,7 @@ def test_a_change_is_noticed_without_snakemakes_own_records(
     shutil.rmtree(site.folder / ".snakemake")
     site.configure(changes)
     assert site.run().jobs == expected
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 # A run that failed is never "Nothing to be done"
@@ -471,7 +471,7 @@ def test_rows_added_before_an_index_that_failed_are_made_by_the_next_run(site: S
     assert "Traceback" not in failed.output
     site.configure(CONFIG | {"archive.folder.path": "archive"})
     assert site.run().jobs == LISTED | scan(LATER)
-    assert_settled(site)
+    assert_nothing_to_do(site)
 
 
 # The audit

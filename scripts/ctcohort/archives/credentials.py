@@ -22,7 +22,8 @@ from requests.auth import AuthBase
 from ctcohort.archives.manners import STOP
 from ctcohort.archives.retrying import Transient
 from ctcohort.base.faults import Fault, InputError
-from ctcohort.base.files import STORE, write_bytes
+from ctcohort.base.files import write_bytes
+from ctcohort.base.workdir import Workdir
 
 NEEDED = {
     "none": (),
@@ -34,7 +35,7 @@ NEEDED = {
 
 TOKEN_TIMEOUT = (10.0, 60.0)
 
-TOKENS = STORE / "oauth2.json"
+TOKENS = Workdir().tokens
 """What a token endpoint gave last; private as the rest of the store."""
 
 USED = 0.9

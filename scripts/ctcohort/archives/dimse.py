@@ -32,10 +32,11 @@ from pynetdicom.sop_class import (
 
 from ctcohort.archives.manners import STOP, Manners
 from ctcohort.archives.network import NetworkArchive
-from ctcohort.archives.protocol import LOOKED_AT, Arrived, Changed, FoundSeries, Query, nobody
+from ctcohort.archives.protocol import Arrived, Changed, FoundSeries, Query, nobody
 from ctcohort.archives.retrying import FIRST_SECONDS, Patience, Transient
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.naming import is_uid, name_of
+from ctcohort.base.workdir import Workdir
 from ctcohort.dicom.headers import (
     CT_CLASSES,
     CT_IMAGE,
@@ -251,7 +252,7 @@ class DimseArchive(NetworkArchive[Dataset]):
         return [_read(into / name, self.key) for name in sorted(names)]
 
     def _looked_at(self) -> Path:
-        into = LOOKED_AT / name_of(self.manners.accession)
+        into = Workdir().partial(name_of(self.manners.accession))
         into.mkdir(parents=True, exist_ok=True)
         return into
 

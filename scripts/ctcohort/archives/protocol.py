@@ -16,10 +16,6 @@ from typing import Any, Protocol
 from ctcohort.base.faults import Fault
 from ctcohort.dicom.headers import Header
 
-LOOKED_AT = Path("raw/.partial")
-"""Where downloads gather their files, and where an archive that tells nothing about single images
-puts, under the accession's name, what it had to fetch to be looked at."""
-
 
 @dataclass(frozen=True, slots=True)
 class Query:

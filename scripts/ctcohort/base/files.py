@@ -14,12 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ctcohort.base.faults import InputError
-
-STORE = Path("index")
-"""The side store: what is kept between runs and is no result."""
-
-ASK_AGAIN = STORE / "ask_again.txt"
-"""Its time stamp makes the ledger stale; it names accessions that an index must ask for."""
+from ctcohort.base.workdir import Workdir
 
 
 @contextmanager
@@ -107,8 +102,8 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> Iterator[dict[str, str
         raise InputError(f"{path}: is not a table of this workflow; {made_again}") from None
 
 
-def assert_no_run(directory: Path) -> None:
-    """Refuse to work while Snakemake runs in a directory.
+def assert_no_run(here: Workdir) -> None:
+    """Refuse to work while Snakemake runs in a working directory.
 
     Snakemake does not protect what no rule makes, and takes away every lock when it ends. So a
     command that changes things is called with ``--nolock``, and looks for locks here.
@@ -118,10 +113,9 @@ def assert_no_run(directory: Path) -> None:
     InputError
         A run is under way, or was killed.
     """
-    locks = directory / ".snakemake" / "locks"
-    if locks.is_dir() and any(locks.iterdir()):
+    if any(here.locks()):
         raise InputError(
-            f"{directory.absolute()}: a run of Snakemake is under way; wait until it has ended."
+            f"{here.root.absolute()}: a run of Snakemake is under way; wait until it has ended."
             " (If it was killed: snakemake --unlock. And call this by make, or with --nolock.)"
         )
 

@@ -1,19 +1,22 @@
-"""Which scans are as the ledger and the parameters want them, so that no job of theirs is planned.
+"""Which scans are finished, so that none of their jobs is planned.
 
-A planned job costs Snakemake a millisecond and 20 kB, whether it is needed or not; a look at what
-the records say costs a twentieth. What is not proved here is left to Snakemake, which may still
-find nothing to do. The records also tell where `.snakemake`, and what it knew, is lost.
+A planned job costs Snakemake a millisecond and 20 kB, whether it is needed or not; reading the
+beginning of two records costs a twentieth. Where the records do not prove a scan finished, its jobs
+are planned and Snakemake decides. The records also tell where `.snakemake`, and what it knew, is
+lost.
 """
 
 from __future__ import annotations
 
 import os
 
-from ctcohort.base.files import head
+from ctcohort.base.workdir import RECEIVED, RECORD, VOLUME
+from ctcohort.series.received import chosen_series
+from ctcohort.volume.record import made_with
 
 
-def is_settled(name: str, series: str, parameters: str) -> bool:
-    """Whether volume, record and `received` file are there, in this order of age, and agree.
+def is_finished(name: str, series: str, parameters: str) -> bool:
+    """Return whether volume, record and `received` file are there, in this order of age, and agree.
 
     Parameters
     ----------
@@ -24,55 +27,30 @@ def is_settled(name: str, series: str, parameters: str) -> bool:
     parameters : str
         `settings.digest` of the parameters of volumes.
     """
+    received, record = RECEIVED.format(name), RECORD.format(name)
     try:
-        arrived = os.stat(_received(name)).st_mtime_ns
-        made = min(os.stat(path).st_mtime_ns for path in (_record(name), _volume(name)))
+        arrived = os.stat(received).st_mtime_ns
+        made = min(os.stat(path).st_mtime_ns for path in (record, VOLUME.format(name)))
     except OSError:
         return False
-    return (
-        arrived <= made
-        and _says(_received(name), _series(series)) is True
-        and _says(_record(name), f'"{parameters}"') is True
-    )
+    return arrived <= made and chosen_series(received) == series and made_with(record) == parameters
 
 
 def is_another_series(name: str, series: str) -> bool:
-    """Whether something was received and it is not `series`."""
-    return _says(_received(name), _series(series)) is False
+    """Return whether something was received and it is not `series`, or cannot be told to be."""
+    received = RECEIVED.format(name)
+    return os.path.exists(received) and chosen_series(received) != series
 
 
 def is_made_otherwise(name: str, parameters: str) -> bool:
-    """Whether there is a record and it names other parameters."""
-    return _says(_record(name), f'"{parameters}"') is False
+    """Return whether there is a record and it does not name these parameters."""
+    record = RECORD.format(name)
+    return os.path.exists(record) and made_with(record) != parameters
 
 
-def lacking(name: str) -> list[str]:
-    """What a scan that is not settled is asked for: its volume, and with a volume what should
-    stand beside it, because the volume alone would hide that it is gone."""
-    volume = _volume(name)
-    beside = [_received(name), _record(name)] if os.path.exists(volume) else []
+def missing_files(name: str) -> list[str]:
+    """Return what to ask for of an unfinished scan: its volume, and beside an existing volume what
+    is missing, because the volume alone would hide that."""
+    volume = VOLUME.format(name)
+    beside = [RECEIVED.format(name), RECORD.format(name)] if os.path.exists(volume) else []
     return [volume, *(path for path in beside if not os.path.exists(path))]
-
-
-def _volume(name: str) -> str:
-    return f"processed/{name}.npz"
-
-
-def _record(name: str) -> str:
-    return f"processed/{name}.json"
-
-
-def _received(name: str) -> str:
-    return f"received/{name}.json"
-
-
-def _series(series: str) -> str:
-    """How `downloads.fetch_series` begins what it writes about a series."""
-    uid, count = series.split()
-    return f'"series_uid": "{uid}",\n "instance_count": {count},'
-
-
-def _says(path: str, what: str) -> bool | None:
-    """Whether the head of a record holds `what`; None where there is no record."""
-    text = head(path)
-    return what in text if text else None

@@ -15,8 +15,10 @@ from ctcohort.base.files import read_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.privacy import pseudonym
 from ctcohort.base.reasons import ACCESSION_REASONS, SELECTED
+from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import Review, read_reviews
 from ctcohort.series import series_table
+from ctcohort.volume.record import ScanRecord
 
 COHORT = ("accession", "mrn", "patient_mrn", "study_uid", "split", "problem")
 """Columns of ``cohort.csv``, before `columns.carry`. `patient_mrn` is the normal form of the MRN
@@ -97,7 +99,7 @@ class Dataset:
         return [event["accession"] for event in self.cohort]
 
 
-def read(directory: Path, reviews: Path | None = None) -> Dataset:
+def read(here: Workdir, reviews: Path | None = None) -> Dataset:
     """Read what is there; a table that does not exist yet is empty.
 
     Parameters
@@ -106,20 +108,18 @@ def read(directory: Path, reviews: Path | None = None) -> Dataset:
         The table of `reviews.read_reviews`.
     """
 
-    def rows(name: str, needed: Sequence[str]) -> list[dict[str, str]]:
-        path = directory / name
+    def rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
         return list(read_table(path, needed)) if path.exists() else []
 
-    series = directory / series_table.PATH
     return Dataset(
-        rows("cohort.csv", COHORT),
-        series_table.accessions(series) if series.exists() else {},
-        {row["accession"]: row for row in rows("splits.csv", ("accession", "patient", "split"))},
+        rows(here.cohort, COHORT),
+        series_table.accessions(here.series) if here.series.exists() else {},
+        {row["accession"]: row for row in rows(here.splits, ("accession", "patient", "split"))},
         read_reviews(reviews) if reviews else {},
     )
 
 
-def rows(directory: Path, dataset: Dataset, *, key: bytes | None) -> Iterator[dict[str, Any]]:
+def rows(here: Workdir, dataset: Dataset, *, key: bytes | None) -> Iterator[dict[str, Any]]:
     """One row per accession of the cohort, in its order.
 
     `status` is `included` or `excluded`; before everything is made also `pending` (to be done) and
@@ -145,7 +145,7 @@ def rows(directory: Path, dataset: Dataset, *, key: bytes | None) -> Iterator[di
         elif chosen is None:
             row |= {"status": "excluded", "status_reason": exclusion_reason(series)}
         else:
-            row |= _made(directory, name, series, chosen, key)
+            row |= _made(here, name, series, chosen, key)
         yield row
 
 
@@ -167,10 +167,10 @@ def carried_columns(cohort: Sequence[Mapping[str, str]]) -> list[str]:
     return [column for column in (cohort[0] if cohort else ()) if column not in COHORT]
 
 
-def failure_of(directory: Path, name: str) -> dict[str, Any] | None:
-    """What ``failures/<name>.json`` says, if it is there."""
+def failure_of(here: Workdir, name: str) -> dict[str, Any] | None:
+    """Return what ``failures/<name>.json`` says, if it is there."""
     try:
-        content: dict[str, Any] = json.loads((directory / "failures" / f"{name}.json").read_text())
+        content: dict[str, Any] = json.loads(here.failure(name).read_text())
     except (OSError, ValueError):
         return None
     return content
@@ -207,68 +207,72 @@ def assert_distinct(table: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _made(
-    directory: Path,
+    here: Workdir,
     name: str,
     series: Sequence[Mapping[str, str]],
     chosen: Mapping[str, str],
     key: bytes | None,
 ) -> dict[str, Any]:
-    volume = directory / "processed" / f"{name}.npz"
-    failure = failure_of(directory, name)
+    volume = here.volume(name)
+    failure = failure_of(here, name)
     if failure is not None:
         return {"status": "failed", "status_reason": failure["reason"]}
     try:  # the record is written last
-        record = json.loads(volume.with_suffix(".json").read_text())
-    except (FileNotFoundError, ValueError):
+        record = ScanRecord.read(here.record(name))
+    except (FileNotFoundError, InputError):
         record = None
     if record is None or not volume.exists():
         return {"status": "pending", "status_reason": ""}
-    if record["series_uid"] != chosen["series_uid"]:
+    if record.series_uid != chosen["series_uid"]:
         return {"status": "pending", "status_reason": "another series is chosen now"}
-    source, certificate = record["source"], record["certificate"]
-    square, final = record["matrix"], record["shape"]
-    positions = record["z_positions"]
+    source, certificate = record.source, record.certificate
+    square, final = record.matrix, record.shape
+    positions = record.z_positions
     differences = [round(above - below, 4) for above, below in pairwise(positions)]
     return {
         "status": "included",
         "status_reason": "",
-        "flags": " ".join(sorted({*record["flags"], *choice_flags(series, chosen)})),
+        "flags": " ".join(sorted({*record.flags, *choice_flags(series, chosen)})),
         "full_filename_npz": volume.name,
         "orig_square": square[0] if square[0] == square[1] else "",
-        "orig_numslices": source["slices"],
-        "orig_slope": _one_or_all(record["slopes"]),
-        "orig_inter": _one_or_all(record["intercepts"]),
-        "orig_yxspacing": source["row_spacing"]
-        if source["row_spacing"] == source["column_spacing"]
-        else "",
+        "orig_numslices": source.slices,
+        "orig_slope": _one_or_all(record.slopes),
+        "orig_inter": _one_or_all(record.intercepts),
+        "orig_yxspacing": source.row_spacing if source.row_spacing == source.column_spacing else "",
         "orig_zpositions_all": positions,
         "orig_zdiff_all": differences,
         "orig_zdiff_set": sorted(set(differences)),
-        "orig_zdiff": source["slice_spacing"],
+        "orig_zdiff": source.slice_spacing,
         "zdiffs_all_equal": len(set(differences)) == 1,
-        "orig_orientation": ",".join(f"{value:g}" for value in record["orientation"]),
-        "orig_gantry_tilt": record["gantry_tilt_tag"],
+        "orig_orientation": ",".join(f"{value:g}" for value in record.orientation),
+        "orig_gantry_tilt": record.gantry_tilt_tag,
         "final_square": final[1] if final[1] == final[2] else "",
         "final_numslices": final[0],
-        "final_spacing": _one_or_all(sorted(set(record["spacing"]))),
-        "transform": record["transform"],
-        "series_uid_hash": pseudonym(record["series_uid"], key),
-        **{name: record[name] for name in ("manufacturer", "model", "convolution_kernel", "kvp")},
-        **{name: record[name] for name in ("age_years", "sex", "slice_thickness")},
+        "final_spacing": _one_or_all(sorted(set(record.spacing))),
+        "transform": record.transform,
+        "series_uid_hash": pseudonym(record.series_uid, key),
         **{
-            name: source[name] for name in ("row_spacing", "column_spacing", "z_error_mm", "gap_mm")
+            name: getattr(record, name)
+            for name in ("manufacturer", "model", "convolution_kernel", "kvp")
         },
-        **{name: source[name] for name in ("missing_slices", "tilt_degrees", "obliquity_degrees")},
-        **{name: source[name] for name in ("fov_mm", "scan_length_mm")},
-        **{name: certificate[name] for name in ("clipped_low", "clipped_high", "padded")},
-        "air_peak_hu": certificate["air_peak_hu"],
-        "dropped_slices": len(record["dropped"]) + record["duplicate_files"],
-        "extrapolated_slices": record["extrapolated_slices"],
-        "raw_bytes": record["raw_bytes"],
-        "npz_bytes": record["npz_bytes"],
-        "npz_sha256": record["npz_sha256"],
-        "algorithm_version": record["algorithm_version"],
+        **_fields(record, "manufacturer", "model", "convolution_kernel", "kvp"),
+        **_fields(record, "age_years", "sex", "slice_thickness"),
+        **_fields(source, "row_spacing", "column_spacing", "z_error_mm", "gap_mm"),
+        **_fields(source, "missing_slices", "tilt_degrees", "obliquity_degrees"),
+        **_fields(source, "fov_mm", "scan_length_mm"),
+        **_fields(certificate, "clipped_low", "clipped_high", "padded"),
+        "air_peak_hu": certificate.air_peak_hu,
+        "dropped_slices": len(record.dropped) + record.duplicate_files,
+        "extrapolated_slices": record.extrapolated_slices,
+        "raw_bytes": record.raw_bytes,
+        "npz_bytes": record.npz_bytes,
+        "npz_sha256": record.npz_sha256,
+        "algorithm_version": record.algorithm_version,
     }
+
+
+def _fields(record: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
 
 
 def choice_flags(series: Sequence[Mapping[str, str]], chosen: Mapping[str, str]) -> list[str]:

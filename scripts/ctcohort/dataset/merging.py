@@ -14,18 +14,19 @@ from pathlib import Path
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import head, read_table, write_bytes, write_lines, write_table
 from ctcohort.base.naming import name_of
+from ctcohort.base.workdir import PICTURE, RECORD, THUMBNAIL, VOLUME, Workdir
 from ctcohort.dataset import manifest
-from ctcohort.series import series_table
+from ctcohort.volume.record import made_with
 
-PATH = Path("index/partition.txt")
-KEY_FINGERPRINT = Path("index/key.fingerprint")
-PICTURES = {"qc": ".png", "qc/thumbnails": ".webp"}
+PICTURES = (PICTURE, THUMBNAIL)
+TABLES = ("cohort.csv", "series.csv", "splits.csv", "manifest.csv")
+
 SHOWN = 5
 
 
 def keep(part: tuple[int, int], selection: Sequence[str]) -> None:
     """Note, in the working directory, the part that is made and the whole it belongs to."""
-    write_lines(PATH, [f"{part[0]}/{part[1]}", *selection])
+    write_lines(Workdir().partition, [f"{part[0]}/{part[1]}", *selection])
 
 
 def merge(parts: Sequence[Path], into: Path) -> list[str]:
@@ -51,10 +52,7 @@ def merge(parts: Sequence[Path], into: Path) -> list[str]:
     if len(configs) > 1:
         raise InputError("the parts' config.yaml differ; run every part again with the same one")
     selection = _whole_selection(parts)
-    tables = {
-        name: _concatenated(parts, selection, name)
-        for name in ("cohort.csv", str(series_table.PATH), "splits.csv", "manifest.csv")
-    }
+    tables = {name: _concatenated(parts, selection, name) for name in TABLES}
     owner = _owners(parts, selection)
     rows = tables["manifest.csv"][1]
     unnamed = {row["accession"] for row in rows} ^ set(selection)
@@ -64,14 +62,15 @@ def merge(parts: Sequence[Path], into: Path) -> list[str]:
     manifest.assert_distinct(rows)
     files = _volumes(rows, owner)
     _assert_made_alike(files, parts)
-    _link(files, into / "processed")
-    for folder, ending in PICTURES.items():
-        _link(_pictures(rows, owner, folder, ending), into / folder)
-    write_lines(into / "accessions.txt", selection)
+    _link(files, Workdir(into).volumes)
+    for template in PICTURES:
+        _link(_pictures(rows, owner, template), (into / template).parent)
+    write_lines(Workdir(into).accessions, selection)
     for name, (columns, content) in tables.items():
         write_table(into / name, columns, content)
-    if (protocols := parts[0] / "protocols.csv").exists():  # of the whole table, in every part
-        write_bytes(into / "protocols.csv", protocols.read_bytes())
+    protocols = Workdir(parts[0]).protocols  # of the whole table, in every part
+    if protocols.exists():
+        write_bytes(Workdir(into).protocols, protocols.read_bytes())
     return [f"{len(parts)} parts, {len(rows)} accessions", *manifest.counts(rows)]
 
 
@@ -84,12 +83,13 @@ def _whole_selection(parts: Sequence[Path]) -> list[str]:
     seen: dict[str, Path] = {}
     selections = []
     for part in parts:
-        if not (part / PATH).exists():
+        path = Workdir(part).partition
+        if not path.exists():
             raise InputError(
-                f"{part}: {PATH} is not there; expected the working directory of a run with"
+                f"{path}: is missing; expected {part} to be the working directory of a run with"
                 " `partition: K/N`"
             )
-        name, *selection = (part / PATH).read_text(encoding="utf-8").splitlines()
+        name, *selection = path.read_text(encoding="utf-8").splitlines()
         if name in seen:
             raise InputError(f"{part} and {seen[name]} are both part {name}; name each part once")
         seen[name] = part
@@ -115,7 +115,7 @@ def _owners(parts: Sequence[Path], selection: Sequence[str]) -> dict[str, Path]:
     """The part that has each accession."""
     owner: dict[str, Path] = {}
     for part in parts:
-        for accession in (part / "accessions.txt").read_text(encoding="utf-8").splitlines():
+        for accession in Workdir(part).accessions.read_text(encoding="utf-8").splitlines():
             if accession in owner:
                 raise InputError(f"accession {accession} is in {owner[accession]} and in {part}")
             owner[accession] = part
@@ -170,45 +170,37 @@ def _assert_made_alike(files: Sequence[Path], parts: Sequence[Path]) -> None:
     made: dict[str, Path] = {}
     for record in files:
         if record.suffix == ".json":
-            made.setdefault(_digest_of(record), record)
+            digest = made_with(record)
+            if not digest:
+                raise InputError(f"{record} is not a scan record; run its part again")
+            made.setdefault(digest, record)
     if len(made) > 1:
         raise InputError(
             f"{' and '.join(map(str, list(made.values())[:2]))} were made with different parameters"
             " or algorithm versions; run every part with the same config and release"
         )
-    keys = {head(part / KEY_FINGERPRINT) for part in parts if (part / "splits.csv").exists()}
+    keys = {head(here.key_fingerprint) for here in map(Workdir, parts) if here.splits.exists()}
     if len(keys) > 1:
         raise InputError("the parts were made with different privacy.key_file; use one for all")
-
-
-def _digest_of(record: Path) -> str:
-    found = [line for line in head(record).splitlines() if '"parameters_digest"' in line]
-    if not found:
-        raise InputError(f"{record} is not a scan record; run its part again")
-    return found[0]
 
 
 def _volumes(rows: Sequence[dict[str, str]], owner: dict[str, Path]) -> list[Path]:
     """Volume and record of every included accession, all there."""
     files = [
-        owner[row["accession"]] / "processed" / f"{name_of(row['accession'])}{ending}"
+        owner[row["accession"]] / template.format(name_of(row["accession"]))
         for row in rows
         if row["status"] == "included"
-        for ending in (".npz", ".json")
+        for template in (VOLUME, RECORD)
     ]
     lost = [str(path) for path in files if not path.exists()]
     if lost:
-        raise InputError(f"{_some(lost)}: not there; run the part again")
+        raise InputError(f"{_some(lost)}: missing; run the part again")
     return files
 
 
-def _pictures(
-    rows: Sequence[dict[str, str]], owner: dict[str, Path], folder: str, ending: str
-) -> list[Path]:
-    """Those of one kind that were made."""
-    wanted = (
-        owner[row["accession"]] / folder / f"{name_of(row['accession'])}{ending}" for row in rows
-    )
+def _pictures(rows: Sequence[dict[str, str]], owner: dict[str, Path], template: str) -> list[Path]:
+    """Return the pictures of one kind that were made."""
+    wanted = (owner[row["accession"]] / template.format(name_of(row["accession"])) for row in rows)
     return [path for path in wanted if path.exists()]
 
 

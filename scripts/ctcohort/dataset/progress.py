@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import SELECTED
+from ctcohort.base.workdir import Workdir
 from ctcohort.dataset.manifest import Dataset
 
 PACE_SECONDS = 3600.0
@@ -17,7 +17,7 @@ PACE_SECONDS = 3600.0
 
 
 def progress(
-    directory: Path, dataset: Dataset, rows: Sequence[Mapping[str, Any]], *, now: float
+    here: Workdir, dataset: Dataset, rows: Sequence[Mapping[str, Any]], *, now: float
 ) -> list[str]:
     """Lines for a person.
 
@@ -37,9 +37,7 @@ def progress(
     if not selected:
         return []
     received = [
-        size
-        for accession, size in selected.items()
-        if (directory / "received" / f"{name_of(accession)}.json").exists()
+        size for accession, size in selected.items() if here.received(name_of(accession)).exists()
     ]
     made = [row for row in rows if row["status"] == "included"]
     size = sum(float(row["npz_bytes"]) for row in made)
@@ -50,14 +48,14 @@ def progress(
         f"volumes:   {_of(len(made), len(selected))}, {_gigabytes(size)}"
         + (f" of about {_gigabytes(size / len(made) * len(selected))}" if made else ""),
     ]
-    return [*lines, _ends(left, list(_finished(directory, made)), now)] if left else lines
+    return [*lines, _ends(left, list(_finished(here, made)), now)] if left else lines
 
 
-def _finished(directory: Path, made: Sequence[Mapping[str, Any]]) -> Iterator[float]:
+def _finished(here: Workdir, made: Sequence[Mapping[str, Any]]) -> Iterator[float]:
     """When each volume was made, in seconds since the epoch."""
     for row in made:
         with suppress(FileNotFoundError):  # just now being made again
-            yield (directory / "processed" / row["full_filename_npz"]).stat().st_mtime
+            yield (here.volumes / row["full_filename_npz"]).stat().st_mtime
 
 
 def _ends(left: int, finished: Sequence[float], now: float) -> str:

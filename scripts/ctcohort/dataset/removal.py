@@ -18,53 +18,19 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
-from ctcohort.archives.manners import FAILED, LOG
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import ASK_AGAIN, read_table, replacing
+from ctcohort.base.files import read_table, replacing
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import SELECTED
+from ctcohort.base.workdir import NOTES, RESULTS, Workdir
 from ctcohort.cohort.merged_mrns import surviving
 from ctcohort.dataset import manifest
-from ctcohort.dataset.merging import PATH as PARTITION
-from ctcohort.series import series_table
-
-RESULTS = {
-    "raw": ("",),
-    "raw/.partial": ("",),
-    "received": (".json",),
-    "processed": (".npz", ".json"),
-    "qc": (".png",),
-    "qc/thumbnails": (".webp",),
-    "qc/scrolls": (".webp",),
-    "nifti": (".nii.gz",),
-}
-"""Folders with something per selected scan, and what follows its name there."""
-
-NOTES = {"failures": (".json",), "index/answers": (".json.gz",)}
-"""Folders with something per accession; beside them every folder of logs."""
 
 PASSING = ("no_answer", "not_found", "still_arriving", "offline")
 """Reasons that the next run may take back: their results are kept."""
 
-TABLES = (
-    "cohort.csv",
-    "series.csv",
-    "splits.csv",
-    "manifest.csv",
-    "status.csv",
-    "exclusions.proposed.csv",
-    "release.left_out.csv",
-)
-"""What the workflow writes with a line per accession; the user's own tables are the user's."""
 
-LINES = (Path("accessions.txt"), LOG, FAILED, ASK_AGAIN, PARTITION)
-"""What has a line per accession: alone, or in the second of the fields between tabs."""
-
-PAGES = ("report.html",)
-"""Made of everything: taken away whole, and made anew when asked for."""
-
-
-def leftovers(directory: Path) -> Iterator[Path]:
+def leftovers(here: Workdir) -> Iterator[Path]:
     """Results and notes of scans that ``cohort.csv`` and ``series.csv`` no longer ask for, and what
     killed jobs left half-written; no run may be under way.
 
@@ -73,37 +39,37 @@ def leftovers(directory: Path) -> Iterator[Path]:
     InputError
         One of the two tables is not there.
     """
-    for name in ("cohort.csv", str(series_table.PATH)):
-        if not (directory / name).exists():
-            raise InputError(f"{directory / name}: is not there, so what is wanted is not known")
-    cohort = {name_of(row["accession"]) for row in read_table(directory / "cohort.csv")}
+    for path in (here.cohort, here.series):
+        if not path.exists():
+            raise InputError(f"{path}: is missing, so what is wanted is not known")
+    cohort = {name_of(row["accession"]) for row in read_table(here.cohort)}
     wanted = {
         name_of(row["accession"])
-        for row in read_table(directory / series_table.PATH)
+        for row in read_table(here.series)
         if row["reason"] in (SELECTED, *PASSING)
     }
-    yield from _entries(directory, RESULTS, lambda name: name not in wanted & cohort)
-    yield from _entries(directory, _notes(directory), lambda name: name not in cohort)
-    yield from (path for path, _ in _halves(directory))
+    yield from _entries(here, RESULTS, lambda name: name not in wanted & cohort)
+    yield from _entries(here, _notes(here), lambda name: name not in cohort)
+    yield from (path for path, _ in _halves(here))
 
 
-def accessions_of(directory: Path, mrn: str, merged: Mapping[str, str]) -> list[str]:
+def accessions_of(here: Workdir, mrn: str, merged: Mapping[str, str]) -> list[str]:
     """The accessions of a patient in ``cohort.csv``."""
     patient = surviving(mrn, merged)
-    rows = manifest.read(directory).cohort
+    rows = manifest.read(here).cohort
     return [row["accession"] for row in rows if patient and row["patient_mrn"] == patient]
 
 
-def files_of(directory: Path, accessions: Iterable[str]) -> list[Path]:
+def files_of(here: Workdir, accessions: Iterable[str]) -> list[Path]:
     """Everything that is about these accessions alone, Snakemake's records of it included."""
     names = set(map(name_of, accessions))
-    own = _entries(directory, {**RESULTS, **_notes(directory)}, names.__contains__)
-    halves = (path for path, name in _halves(directory) if name in names)
-    pages = (directory / page for page in PAGES if (directory / page).exists())
-    return [*own, *halves, *pages, *_records(directory, names)]
+    own = _entries(here, (*RESULTS, *_notes(here)), names.__contains__)
+    halves = (path for path, name in _halves(here) if name in names)
+    page = [here.page] if here.page.exists() else []  # made of everything; made anew when asked for
+    return [*own, *halves, *page, *_records(here, names)]
 
 
-def forget(directory: Path, accessions: Set[str], studies: Set[str]) -> list[str]:
+def forget(here: Workdir, accessions: Set[str], studies: Set[str]) -> list[str]:
     """Take the lines about these accessions out of tables, stores and logs.
 
     Time stamps stay, so that nothing is made again for it.
@@ -119,41 +85,39 @@ def forget(directory: Path, accessions: Set[str], studies: Set[str]) -> list[str
         The files that were changed, relative to the directory.
     """
     words = _whole({*accessions, *map(name_of, accessions)})
-    index = directory / "index" / "folder.sqlite"
-    logs = [*directory.glob("logs/*.log"), *directory.glob(".snakemake/log/*.log")]
+    index = here.folder_index
+    logs = [*here.logs.glob("*.log"), *here.snakemake.glob("log/*.log")]
     changed = [index] if _unindex(index, accessions, studies) else []
     changed += [
         path
-        for path in (directory / name for name in TABLES)
+        for path in _tables(here)
         if _drop(path, lambda row: row[:1] and row[0] in accessions, table=True)
     ]
     changed += [
         path
-        for path in (directory / name for name in LINES)
+        for path in _lists(here)
         if _drop(path, lambda fields: fields[min(1, len(fields) - 1)] in accessions)
     ]
     changed += [path for path in logs if _drop(path, lambda fields: any(map(words.search, fields)))]
-    return [str(path.relative_to(directory)) for path in changed]
+    return [str(path.relative_to(here.root)) for path in changed]
 
 
-def studies_of(directory: Path, accessions: Set[str]) -> set[str]:
+def studies_of(here: Workdir, accessions: Set[str]) -> set[str]:
     """StudyInstanceUIDs of accessions, from the ledger and from what the archive answered."""
-    path = directory / series_table.PATH
-    rows = read_table(path) if path.exists() else ()
+    rows = read_table(here.series) if here.series.exists() else ()
     studies = {row["study_uid"] for row in rows if row["accession"] in accessions}
     for accession in accessions:
-        answer = directory / "index" / "answers" / f"{name_of(accession)}.json.gz"
+        answer = here.answer(name_of(accession))
         if answer.exists():
             series = json.loads(gzip.decompress(answer.read_bytes()))["series"]
             studies |= {each["study_uid"] for each in series}
     return studies - {""}
 
 
-def is_known(directory: Path, accessions: Set[str]) -> bool:
+def is_known(here: Workdir, accessions: Set[str]) -> bool:
     """Whether the working directory has anything that is about these accessions."""
-    own = set(files_of(directory, accessions)) - {directory / page for page in PAGES}
-    cohort = directory / "cohort.csv"
-    rows = read_table(cohort) if cohort.exists() else ()
+    own = set(files_of(here, accessions)) - {here.page}
+    rows = read_table(here.cohort) if here.cohort.exists() else ()
     return bool(own) or any(row["accession"] in accessions for row in rows)
 
 
@@ -172,46 +136,71 @@ def size_of(path: Path) -> int:
     return path.stat(follow_symlinks=False).st_size
 
 
-def _notes(directory: Path) -> dict[str, tuple[str, ...]]:
-    logs = (path for path in (directory / "logs").glob("*/") if path.is_dir())
-    return {**NOTES, **{str(path.relative_to(directory)): (".log",) for path in logs}}
+def _tables(here: Workdir) -> tuple[Path, ...]:
+    """Return what the workflow writes with a row per accession; other tables are the user's."""
+    return (
+        here.cohort,
+        here.series,
+        here.splits,
+        here.manifest,
+        here.status,
+        here.proposed_exclusions,
+        here.left_out,
+    )
+
+
+def _lists(here: Workdir) -> tuple[Path, ...]:
+    """Return what has a line per accession: alone, or in the second of the fields between tabs."""
+    return (
+        here.accessions,
+        here.archive_log,
+        here.failed_in_a_row,
+        here.ask_again,
+        here.partition,
+    )
+
+
+def _notes(here: Workdir) -> tuple[str, ...]:
+    """Return the templates of what there is per accession, the logs included."""
+    logs = (path for path in here.logs.glob("*/") if path.is_dir())
+    return (*NOTES, *(f"{path.relative_to(here.root)}/{{}}.log" for path in logs))
 
 
 def _entries(
-    directory: Path, folders: Mapping[str, tuple[str, ...]], goes: Callable[[str], bool]
+    here: Workdir, templates: Iterable[str], goes: Callable[[str], bool]
 ) -> Iterator[Path]:
-    """Entries of the folders whose scan's name `goes`; hidden ones are nobody's."""
-    for folder, endings in folders.items():
-        place = directory / folder
-        for entry in sorted(place.iterdir()) if place.is_dir() else ():
-            for ending in endings:
-                name = entry.name.removesuffix(ending)
-                whole = entry.is_dir() if not ending else entry.name.endswith(ending)
-                if whole and not entry.name.startswith(".") and name and goes(name):
-                    yield entry
+    """Yield the files and folders of scans whose name `goes`; hidden ones belong to no scan."""
+    for template in templates:
+        folder, ending = template.split("{}")
+        parent = here.root / folder
+        for entry in sorted(parent.iterdir()) if parent.is_dir() else ():
+            name = entry.name.removesuffix(ending)
+            whole = entry.is_dir() if not ending else entry.name.endswith(ending)
+            if whole and not entry.name.startswith(".") and name and goes(name):
+                yield entry
 
 
-def _halves(directory: Path) -> Iterator[tuple[Path, str]]:
-    """What `files.replacing` did not come to rename, and whose it is."""
-    for folder, endings in {**RESULTS, **NOTES}.items():
-        for ending in endings:
-            pattern = re.compile(rf"\.(.+){re.escape(ending)}\.\d+\.part")
-            for path in (directory / folder).glob(f".*{ending}.*.part"):
-                if found := pattern.fullmatch(path.name):
-                    yield path, found[1]
+def _halves(here: Workdir) -> Iterator[tuple[Path, str]]:
+    """Yield what `files.replacing` left under a temporary name, and the scan's name."""
+    for template in (*RESULTS, *NOTES):
+        folder, ending = template.split("{}")
+        pattern = re.compile(rf"\.(.+){re.escape(ending)}\.\d+\.part")
+        for path in (here.root / folder).glob(f".*{ending}.*.part"):
+            if found := pattern.fullmatch(path.name):
+                yield path, found[1]
 
 
-def _records(directory: Path, names: Set[str]) -> Iterator[Path]:
+def _records(here: Workdir, names: Set[str]) -> Iterator[Path]:
     """Snakemake's records that name a scan, in their own name or in what they say."""
     words = _whole(names)
     for folder in ("metadata", "incomplete"):
-        place = directory / ".snakemake" / folder
-        for path in place.rglob("*"):
+        records = here.snakemake / folder
+        for path in records.rglob("*"):
             if path.is_file() and words.search(
-                f"{_output_of(path.relative_to(place))} {path.read_text(errors='replace')}"
+                f"{_output_of(path.relative_to(records))} {path.read_text(errors='replace')}"
             ):
                 yield path
-    for path in (directory / ".snakemake" / "slurm_logs").glob("*/*"):
+    for path in (here.snakemake / "slurm_logs").glob("*/*"):
         if words.search(path.name):
             yield path
 

@@ -16,27 +16,28 @@ from ctcohort.base.faults import InputError
 from ctcohort.base.naming import name_of
 from ctcohort.base.project import ROOT
 from ctcohort.base.reasons import ACCESSION_REASONS, FLAGS, JOB_REASONS, SELECTED, SERIES_REASONS
-from ctcohort.base.workdir import Workdir
+from ctcohort.base.workdir import RAW, VOLUME, Workdir
 from ctcohort.dataset import manifest
-from ctcohort.series import cache
+from ctcohort.series.received import Received
+from ctcohort.volume.record import ScanRecord
 
 """Where the Snakefile is."""
 
 REASONS = {**SERIES_REASONS, **ACCESSION_REASONS, **JOB_REASONS}
 
 
-def snakemake_on(directory: Path) -> str:
+def snakemake_on(here: Workdir) -> str:
     """The command that runs this workflow on a working directory, from wherever it is typed."""
     parts = [Path(sys.prefix) / "bin" / "snakemake", "--snakefile", ROOT / "Snakefile"]
-    return shlex.join(map(str, [*parts, "--directory", directory.absolute()]))
+    return shlex.join(map(str, [*parts, "--directory", here.root.absolute()]))
 
 
-def story(directory: Path, accession: str) -> Iterator[str]:
+def story(here: Workdir, accession: str) -> Iterator[str]:
     """Lines for a person. No MRN, no free text of the report table.
 
     Parameters
     ----------
-    directory : Path
+    here : Workdir
         A working directory, finished or not.
 
     Raises
@@ -44,28 +45,28 @@ def story(directory: Path, accession: str) -> Iterator[str]:
     InputError
         The accession is not in the cohort.
     """
-    dataset = manifest.read(directory, directory / "reviews.csv")
+    dataset = manifest.read(here, here.reviews)
     event = next((row for row in dataset.cohort if row["accession"] == accession), None)
     if event is None:
         raise InputError(
-            f"{directory / 'cohort.csv'}: accession {accession} is not in the cohort; protocols.csv"
+            f"{here.cohort}: accession {accession} is not in the cohort; protocols.csv"
             " says which protocols of the report table were selected"
         )
     name = name_of(accession)
     alone = manifest.Dataset([event], dataset.ledger, dataset.splits, dataset.reviews)
-    (row,) = manifest.rows(directory, alone, key=None)
+    (row,) = manifest.rows(here, alone, key=None)
     because = f": {row['status_reason']}" if row["status_reason"] else ""
     yield f"{accession}: {row['status']}{because}{_meaning(row['status_reason'])}"
     yield from _section("report table", _table(event, row))
-    yield from _section("query", _query(directory, accession))
+    yield from _section("query", _query(here, accession))
     candidates = dataset.ledger.get(accession, [])
     yield from _section("candidate series", _candidates(candidates))
-    yield from _section("download", _download(directory, name))
-    yield from _section("volume", _volume(directory, name, row))
-    yield from _section("last failure", _failure(directory, name))
-    yield from _section("files", _files(directory, name))
+    yield from _section("download", _download(here, name))
+    yield from _section("volume", _volume(here, name, row))
+    yield from _section("last failure", _failure(here, name))
+    yield from _section("files", _files(here, name))
     chosen = any(series["reason"] == SELECTED for series in candidates)
-    yield from _section("redo", _redo(directory, name, chosen=chosen))
+    yield from _section("redo", _redo(here, name, chosen=chosen))
 
 
 def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
@@ -90,13 +91,13 @@ def _table(event: Mapping[str, str], row: Mapping[str, Any]) -> Iterator[str]:
     yield f"split: {row['split'] or 'none yet'}; patient: {row['patient'] or 'no private key'}"
 
 
-def _query(directory: Path, accession: str) -> Iterator[str]:
-    path = directory / cache.path_of(accession)
+def _query(here: Workdir, accession: str) -> Iterator[str]:
+    path = here.answer(name_of(accession))
     if path.exists():
-        yield f"answered {_when(path)}, kept in {cache.path_of(accession)}"
+        yield f"answered {_when(path)}, cached in {path.relative_to(here.root)}"
     asked: Counter[tuple[str, str]] = Counter()
     size = 0
-    for request in access_log.read(Workdir(directory).archive_log):
+    for request in access_log.read(here.archive_log):
         if request.accession == accession:
             asked[request.what, request.answer] += 1
             size += request.size
@@ -129,85 +130,84 @@ def _some(number: str) -> bool:
     return bool(number) and float(number) > 0
 
 
-def _download(directory: Path, name: str) -> Iterator[str]:
-    path = directory / "received" / f"{name}.json"
+def _download(here: Workdir, name: str) -> Iterator[str]:
+    path = here.received(name)
     if path.exists():
-        content = json.loads(path.read_text())
+        content = Received.read(path)
         yield (
-            f"{len(content['instances'])} instances, {content['bytes']:,} bytes, complete"
-            f" {_when(path)}"
+            f"{content.instance_count} instances, {content.bytes:,} bytes, complete {_when(path)}"
         )
-        yield f"transfer syntax {', '.join(content['transfer_syntaxes'])}"
-        if content["duplicate_files"]:
-            yield f"{content['duplicate_files']} identical files passed over"
-    partial = directory / "raw" / ".partial" / name
+        yield f"transfer syntax {', '.join(content.transfer_syntaxes)}"
+        if content.duplicate_files:
+            yield f"{content.duplicate_files} identical files passed over"
+    partial = here.partial(name)
     if partial.exists():
         yield f"begun: {len(list(partial.glob('*.dcm')))} instances in {partial}"
 
 
-def _volume(directory: Path, name: str, row: Mapping[str, Any]) -> Iterator[str]:
-    path = directory / "processed" / f"{name}.json"
+def _volume(here: Workdir, name: str, row: Mapping[str, Any]) -> Iterator[str]:
+    path = here.record(name)
     if not path.exists():
         return
-    record = json.loads(path.read_text())
-    source, certificate = record["source"], record["certificate"]
-    yield f"made {_when(path)}, algorithm {record['algorithm_version']}"
-    yield f"with {json.dumps(record['parameters'])}"
+    record = ScanRecord.read(path)
+    source, certificate = record.source, record.certificate
+    yield f"made {_when(path)}, algorithm {record.algorithm_version}"
+    yield f"with {json.dumps(record.parameters)}"
     yield (
-        f"from {source['slices']} slices of {record['matrix'][0]} x {record['matrix'][1]},"
-        f" {source['slice_spacing']:.5g} x {source['row_spacing']:.5g} x"
-        f" {source['column_spacing']:.5g} mm, scan length {source['scan_length_mm']:.5g} mm"
+        f"from {source.slices} slices of {record.matrix[0]} x {record.matrix[1]},"
+        f" {source.slice_spacing:.5g} x {source.row_spacing:.5g} x"
+        f" {source.column_spacing:.5g} mm, scan length {source.scan_length_mm:.5g} mm"
     )
     yield (
-        f"to {' x '.join(map(str, record['shape']))} voxels of"
-        f" {' x '.join(f'{step:g}' for step in record['spacing'])} mm, index z, y, x"
+        f"to {' x '.join(map(str, record.shape))} voxels of"
+        f" {' x '.join(f'{step:g}' for step in record.spacing)} mm, index z, y, x"
     )
     yield (
-        f"z error {source['z_error_mm']:.3g} mm, largest interval {source['gap_mm']:.4g} mm,"
-        f" {source['missing_slices']} missing, {record['extrapolated_slices']} extrapolated,"
-        f" tilt {source['tilt_degrees']:.3g} deg, obliquity {source['obliquity_degrees']:.3g} deg"
+        f"z error {source.z_error_mm:.3g} mm, largest interval {source.gap_mm:.4g} mm,"
+        f" {source.missing_slices} missing, {record.extrapolated_slices} extrapolated,"
+        f" tilt {source.tilt_degrees:.3g} deg, obliquity {source.obliquity_degrees:.3g} deg"
     )
-    for why, count in Counter(drop["why"] for drop in record["dropped"]).items():
+    for why, count in Counter(drop.why for drop in record.dropped).items():
         yield f"{count} slices dropped: {why}{_meaning(why)}"
     yield (
-        f"slope {record['slopes']}, intercept {record['intercepts']}; air at"
-        f" {certificate['air_peak_hu']} HU; clipped {certificate['clipped_low']:.2%} below,"
-        f" {certificate['clipped_high']:.2%} above; padding {certificate['padded']:.2%}"
+        f"slope {record.slopes}, intercept {record.intercepts}; air at"
+        f" {certificate.air_peak_hu} HU; clipped {certificate.clipped_low:.2%} below,"
+        f" {certificate.clipped_high:.2%} above; padding {certificate.padded:.2%}"
     )
     for flag in str(row.get("flags") or "").split():
         yield f"flag {flag}: {FLAGS[flag]}"
-    yield f"sha256 {record['npz_sha256']}"
+    yield f"sha256 {record.npz_sha256}"
 
 
-def _failure(directory: Path, name: str) -> Iterator[str]:
-    failure = manifest.failure_of(directory, name)
+def _failure(here: Workdir, name: str) -> Iterator[str]:
+    failure = manifest.failure_of(here, name)
     if failure:
         kind = "goes away by itself" if failure["transient"] else "stays until its cause is mended"
         yield f"{failure['stage']}: {failure['reason']}, {kind}"
         yield failure["message"]
 
 
-def _files(directory: Path, name: str) -> Iterator[str]:
-    for relative in (
-        f"raw/{name}",
-        f"received/{name}.json",
-        f"processed/{name}.npz",
-        f"processed/{name}.json",
-        f"qc/{name}.png",
-        f"logs/download_series/{name}.log",
-        f"logs/preprocess_volume/{name}.log",
+def _files(here: Workdir, name: str) -> Iterator[str]:
+    for path in (
+        here.raw(name),
+        here.received(name),
+        here.volume(name),
+        here.record(name),
+        here.picture(name),
+        here.log("download_series", name),
+        here.log("preprocess_volume", name),
     ):
-        path = directory / relative
+        relative = path.relative_to(here.root)
         if path.is_dir():
             yield f"{relative}/, {len(list(path.glob('*.dcm')))} files, {_when(path)}"
         elif path.exists():
             yield f"{relative}, {path.stat().st_size:,} bytes, {_when(path)}"
 
 
-def _redo(directory: Path, name: str, *, chosen: bool) -> Iterator[str]:
-    command = f"{snakemake_on(directory)} --cores 1"
+def _redo(here: Workdir, name: str, *, chosen: bool) -> Iterator[str]:
+    command = f"{snakemake_on(here)} --cores 1"
     if chosen:
-        volume, series = shlex.quote(f"processed/{name}.npz"), shlex.quote(f"raw/{name}")
+        volume, series = shlex.quote(VOLUME.format(name)), shlex.quote(RAW.format(name))
         yield f"the volume: {command} --force -- {volume}"
         yield f"download and volume: {command} --force -- {series} {volume}"
     yield f"ask the archive again, for all: {command} --forcerun index_series"

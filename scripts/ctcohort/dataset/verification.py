@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.files import as_written, head, read_table, sha256
 from ctcohort.base.naming import name_of
+from ctcohort.base.workdir import Workdir
 from ctcohort.config.settings import digest
 from ctcohort.dataset import manifest
-from ctcohort.series import series_table
-from ctcohort.series.received import read_received, received_bytes
+from ctcohort.series.received import Received, received_bytes
+from ctcohort.volume.record import ScanRecord, made_with
 
 KEYED = ("patient", "series_uid_hash", "review")
 """Columns that follow from the private key and from the reviews, which this does not ask for."""
 
 
-def verify(directory: Path, *, threads: int, raw: bool) -> Iterator[str]:
+def verify(here: Workdir, *, threads: int, raw: bool) -> Iterator[str]:
     """What is not as ``manifest.csv`` says, one line each; nothing if all is.
 
     Every volume's bytes are compared with their SHA-256; where the working directory's other tables
@@ -42,28 +41,28 @@ def verify(directory: Path, *, threads: int, raw: bool) -> Iterator[str]:
     InputError
         There is no manifest, or it has no row.
     """
-    path = directory / "manifest.csv"
+    path = here.manifest
     if not path.exists():
-        raise InputError(f"{path}: is not there; expected a finished data set")
+        raise InputError(f"{path}: is missing; expected a finished data set")
     rows = list(read_table(path, manifest.COLUMNS))
     if not rows:
         raise InputError(f"{path}: has no row; expected a finished data set")
     included = [row for row in rows if row["status"] == "included"]
     with ThreadPoolExecutor(threads) as pool:
-        for lines in pool.map(partial(_scan, directory, raw=raw), included):
+        for lines in pool.map(partial(_scan, here, raw=raw), included):
             yield from lines
-    yield from _rows(directory, rows)
-    yield from _parameters(directory, included)
+    yield from _rows(here, rows)
+    yield from _parameters(here, included)
     known = {name_of(row["accession"]) for row in included}
-    for file in sorted((directory / "processed").glob("[!.]*")):
+    for file in sorted(here.volumes.glob("[!.]*")):
         if file.suffix not in (".npz", ".json") or file.stem not in known:
             yield f"{file}: is not in the manifest; `make prune` lists what may go"
-    yield from _sets(directory, rows)
+    yield from _sets(here, rows)
 
 
-def _scan(directory: Path, row: Mapping[str, str], *, raw: bool) -> list[str]:
-    volume = directory / "processed" / row["full_filename_npz"]
-    record = volume.with_suffix(".json")
+def _scan(here: Workdir, row: Mapping[str, str], *, raw: bool) -> list[str]:
+    name = name_of(row["accession"])
+    volume, record = here.volume(name), here.record(name)
     lines = [f"{file}: is missing" for file in (volume, record) if not file.exists()]
     if lines:
         return lines
@@ -72,26 +71,25 @@ def _scan(directory: Path, row: Mapping[str, str], *, raw: bool) -> list[str]:
     elif sha256(volume) != row["npz_sha256"]:
         lines.append(f"{volume}: its bytes have changed (SHA-256 is not that of the manifest)")
     try:
-        content = json.loads(record.read_text())
-        if content["npz_sha256"] != row["npz_sha256"]:
+        if ScanRecord.read(record).npz_sha256 != row["npz_sha256"]:
             lines.append(f"{record}: is of another volume than the manifest's")
-    except (ValueError, KeyError):
-        lines.append(f"{record}: cannot be read as a scan record")
-    folder = directory / "raw" / volume.stem
-    if raw and folder.exists():
-        lines += _raw(folder, directory / "received" / f"{volume.stem}.json")
+    except InputError as error:
+        lines.append(str(error))
+    if raw and here.raw(name).exists():
+        lines += _raw(here.raw(name), here.received(name))
     return lines
 
 
 def _raw(folder: Path, received: Path) -> list[str]:
     try:
-        hashes = read_received(received, folder)
-    except Fault as fault:
-        return [str(fault)]
+        content = Received.read(received)
+        content.assert_all_in(folder)
+    except (Fault, InputError) as error:
+        return [str(error)]
     except FileNotFoundError:
         return [f"{received}: is missing"]
     lines = []
-    for uid, expected in hashes.items():
+    for uid, expected in content.checksums().items():
         try:
             received_bytes(folder / f"{uid}.dcm", expected)
         except Fault as fault:
@@ -99,14 +97,12 @@ def _raw(folder: Path, received: Path) -> list[str]:
     return lines
 
 
-def _rows(directory: Path, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+def _rows(here: Workdir, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """Rows that say something else than the tables and records they were made from."""
-    if not (directory / "cohort.csv").exists() or not (directory / series_table.PATH).exists():
+    if not here.cohort.exists() or not here.series.exists():
         return
-    dataset = manifest.read(directory)
-    made = {
-        row["accession"]: as_written(row) for row in manifest.rows(directory, dataset, key=None)
-    }
+    dataset = manifest.read(here)
+    made = {row["accession"]: as_written(row) for row in manifest.rows(here, dataset, key=None)}
     for row in rows:
         known = made.pop(row["accession"], None)
         if known is None:
@@ -128,14 +124,14 @@ def _rows(directory: Path, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
         yield f"manifest.csv: accession {accession} of cohort.csv is missing"
 
 
-def _parameters(directory: Path, included: Sequence[Mapping[str, str]]) -> Iterator[str]:
+def _parameters(here: Workdir, included: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """Volumes that were not made as the others, or not as the config says."""
     made: dict[str, str] = {}
     for row in included:
-        path = directory / "processed" / Path(row["full_filename_npz"]).with_suffix(".json")
-        with suppress(OSError, ValueError, KeyError):
-            made[str(path)] = json.loads(path.read_text())["parameters_digest"]
-    configured = head(directory / ".parameters" / "volume.json", 10_000).strip()
+        path = here.record(name_of(row["accession"]))
+        if own := made_with(path):
+            made[str(path)] = own
+    configured = head(here.parameters("volume"), 10_000).strip()
     if configured:
         usual, whose = digest(configured), "the config's"
     else:
@@ -145,15 +141,15 @@ def _parameters(directory: Path, included: Sequence[Mapping[str, str]]) -> Itera
             yield f"{record}: made with other parameters or another algorithm than {whose}"
 
 
-def _sets(directory: Path, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    splits = directory / "splits.csv"
+def _sets(here: Workdir, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    splits = here.splits
     assigned = (
         {row["accession"]: row["split"] for row in read_table(splits)} if splits.exists() else {}
     )
     for row in rows:
         if assigned and assigned.get(row["accession"], "") != row["split"]:
             yield f"{splits}: accession {row['accession']} is in another set than in the manifest"
-    cohort = directory / "cohort.csv"  # names patients even without a private key
+    cohort = here.cohort  # names patients even without a private key
     people = {row["accession"]: row["patient"] for row in rows}
     if cohort.exists():
         people |= {row["accession"]: row["patient_mrn"] for row in read_table(cohort)}

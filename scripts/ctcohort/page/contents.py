@@ -32,7 +32,7 @@ from ctcohort.cohort.splits import NAMES
 from ctcohort.dataset import manifest
 from ctcohort.page.flow import VOLUME, flow, meaning, reached, table_rows
 from ctcohort.page.oddness import MEASURES, SAID, WEIGHT, WEIGHT_SAID, Spread, oddness, spread
-from ctcohort.series import series_table
+from ctcohort.volume.record import ScanRecord
 
 WORDS = {
     "status": "Status",
@@ -81,7 +81,7 @@ class Contents:
     warning: str
 
 
-def gather(directory: Path, reviews_path: Path) -> Contents:
+def gather(here: Workdir, reviews_path: Path) -> Contents:
     """Read the tables of a working directory, finished or not, or of a merged one.
 
     Raises
@@ -92,12 +92,11 @@ def gather(directory: Path, reviews_path: Path) -> Contents:
     """
     reviews = read_reviews(reviews_path)
     scans = _Scans(reviews)
-    for row in _rows(directory):
-        scans.add(row, directory)
+    for row in _rows(here):
+        scans.add(row, here)
     if not scans.accessions:
         raise InputError(
-            f"{(directory / 'cohort.csv').absolute()}: nothing has been selected yet; run the"
-            " workflow first"
+            f"{here.cohort.absolute()}: nothing has been selected yet; run the workflow first"
         )
     spreads, measures = scans.measured()
     volumes = scans.volumes
@@ -109,12 +108,12 @@ def gather(directory: Path, reviews_path: Path) -> Contents:
         odd[place], by = oddness(values, spreads, scans.flags[place].split())
         odd_by[place] = columns.index(by) if by else -1
     names = {place: name_of(scans.accessions[place]) for place in volumes}
-    patients = _patients(directory)
+    patients = _patients(here)
     index = "\n".join(scans.accessions).encode()
     data = {
         "id": hashlib.sha256(index).hexdigest()[:16],
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
-        "state": _state(directory),
+        "state": _state(here),
         "accessions": scans.accessions,
         "names": {place: name for place, name in names.items() if name != scans.accessions[place]},
         "reached": scans.reached,
@@ -136,13 +135,13 @@ def gather(directory: Path, reviews_path: Path) -> Contents:
         "flag_meanings": FLAGS,
         "flags_said": sorted(SAID),
         "flag_weights": [WEIGHT, WEIGHT_SAID],
-        "table": _table(directory),
+        "table": _table(here),
         "flow": flow(scans.lost()),
         "patients": _count(patients, scans, volumes),
-        "splits": _splits(directory, scans, patients),
+        "splits": _splits(here, scans, patients),
         "hidden_labels": scans.hidden_labels(),
-        "bytes": _bytes(directory, scans),
-        "run": _run(directory),
+        "bytes": _bytes(here, scans),
+        "run": _run(here),
         "reviews_hold_more": _holds_more(reviews_path, reviews, set(scans.accessions)),
     }
     unseen = [place for place in volumes if not scans.verdicts[place]]
@@ -170,7 +169,7 @@ class _Scans:
         self.sex: list[str] = []
         self.bytes = {"raw_bytes": 0, "npz_bytes": 0}
 
-    def add(self, row: Mapping[str, Any], directory: Path) -> None:
+    def add(self, row: Mapping[str, Any], here: Workdir) -> None:
         accession = str(row["accession"])
         status, reason = str(row["status"]), str(row["status_reason"])
         self.accessions.append(accession)
@@ -178,7 +177,7 @@ class _Scans:
             values.append(_text(row.get(key)))
         try:
             # only for what is not finished does it matter what has arrived
-            arrived = status == "included" or _received(directory, accession)
+            arrived = status == "included" or _received(here, accession)
             self.reached.append(reached(status, reason, received=arrived))
         except KeyError:
             raise InputError(
@@ -228,25 +227,24 @@ class _Scans:
         return [key for key, values in self.carried.items() if not _is_label(values)]
 
 
-def _state(directory: Path) -> str:
+def _state(here: Workdir) -> str:
     """Whether the manifest is there, and is that of the ledger: finished, going on, or earlier."""
-    manifest_path, ledger_path = directory / "manifest.csv", directory / series_table.PATH
-    if not manifest_path.exists():
+    if not here.manifest.exists():
         return "going on"
-    later = ledger_path.exists() and ledger_path.stat().st_mtime > manifest_path.stat().st_mtime
+    later = here.series.exists() and here.series.stat().st_mtime > here.manifest.stat().st_mtime
     return "earlier" if later else "finished"
 
 
-def _rows(directory: Path) -> Iterator[Mapping[str, Any]]:
+def _rows(here: Workdir) -> Iterator[Mapping[str, Any]]:
     """The manifest's, or what there would be in it now."""
-    if (directory / "manifest.csv").exists():
-        yield from read_table(directory / "manifest.csv", manifest.COLUMNS)
+    if here.manifest.exists():
+        yield from read_table(here.manifest, manifest.COLUMNS)
         return
-    yield from manifest.rows(directory, manifest.read(directory), key=None)
+    yield from manifest.rows(here, manifest.read(here), key=None)
 
 
-def _received(directory: Path, accession: str) -> bool:
-    return (directory / "received" / f"{name_of(accession)}.json").exists()
+def _received(here: Workdir, accession: str) -> bool:
+    return here.received(name_of(accession)).exists()
 
 
 def _text(value: Any) -> str:
@@ -277,10 +275,10 @@ def _coded(values: Sequence[str]) -> dict[str, Any]:
     return {"known": known, "codes": [places[value] for value in values]}
 
 
-def _parameters(directory: Path, stage: str) -> list[Any]:
+def _parameters(here: Workdir, stage: str) -> list[Any]:
     """What ``.parameters/<stage>.json`` holds: JSON objects in a row, then maybe a word."""
     try:
-        text = (directory / ".parameters" / f"{stage}.json").read_text(encoding="utf-8").strip()
+        text = here.parameters(stage).read_text(encoding="utf-8").strip()
     except OSError:
         return []
     found, place = [], 0
@@ -292,11 +290,11 @@ def _parameters(directory: Path, stage: str) -> list[Any]:
     return found
 
 
-def _table(directory: Path) -> dict[str, Any] | None:
-    path = directory / "protocols.csv"
+def _table(here: Workdir) -> dict[str, Any] | None:
+    path = here.protocols
     if not path.exists():
         return None
-    select = _selection(directory)
+    select = _selection(here)
     return {
         **table_rows(
             read_table(path, ("protocol", "rows", "selected")), select.get("protocols", ())
@@ -307,27 +305,27 @@ def _table(directory: Path) -> dict[str, Any] | None:
     }
 
 
-def _selection(directory: Path) -> dict[str, Any]:
-    found = _parameters(directory, "select")  # none in a merged data set
+def _selection(here: Workdir) -> dict[str, Any]:
+    found = _parameters(here, "select")  # none in a merged data set
     select, partition = (*found[1:], {}, {})[:2]
     return {**select, "partition": partition or None}
 
 
-def _patients(directory: Path) -> dict[str, str]:
+def _patients(here: Workdir) -> dict[str, str]:
     """The patient of each accession, of whom only the number leaves this module."""
-    path = directory / "cohort.csv"
+    path = here.cohort
     if not path.exists():
         return {}
     return {event["accession"]: event["patient_mrn"] for event in read_table(path)}
 
 
-def _splits(directory: Path, scans: _Scans, patients: Mapping[str, str]) -> list[dict[str, Any]]:
+def _splits(here: Workdir, scans: _Scans, patients: Mapping[str, str]) -> list[dict[str, Any]]:
     """Each set's share, patients, sex, age and labels, over the volumes."""
     places: dict[str, list[int]] = {name: [] for name in NAMES}
     for place in scans.volumes:
         places.setdefault(scans.words["split"][place], []).append(place)
-    columns: dict[str, Any] = next(iter(_parameters(directory, "select")), {})
-    shares: dict[str, float] = next(iter(_parameters(directory, "splits")), {})
+    columns: dict[str, Any] = next(iter(_parameters(here, "select")), {})
+    shares: dict[str, float] = next(iter(_parameters(here, "splits")), {})
     wanted = {} if columns.get("split") else shares
     return [
         {
@@ -359,10 +357,10 @@ def _quartiles(values: Sequence[float | None]) -> list[float] | None:
     return [round(value, 1) for value in quantiles(known, n=4, method="inclusive")]
 
 
-def _bytes(directory: Path, scans: _Scans) -> dict[str, Any]:
+def _bytes(here: Workdir, scans: _Scans) -> dict[str, Any]:
     """What was fetched and made, and what choosing on headers left where it was."""
     series: dict[str, list[float]] = defaultdict(lambda: [0.0] * 4)
-    path = directory / series_table.PATH
+    path = here.series
     for row in read_table(path) if path.exists() else ():
         if not row["series_uid"]:
             continue
@@ -389,7 +387,7 @@ def _bytes(directory: Path, scans: _Scans) -> dict[str, Any]:
         **scans.bytes,
         "series": reasons,
         "spared": sum(entry["bytes"] for entry in reasons if entry["reason"] != SELECTED),
-        "log": _log(Workdir(directory).archive_log),
+        "log": _log(here.archive_log),
     }
 
 
@@ -406,13 +404,13 @@ def _log(path: Path) -> dict[str, float] | None:
     return {"requests": requests, "bytes": size, "seconds": seconds}
 
 
-def _run(directory: Path) -> dict[str, Any]:
+def _run(here: Workdir) -> dict[str, Any]:
     """What made this: release, packages, parameters as the stages noted them, dates."""
-    select = _parameters(directory, "select")
-    index = _parameters(directory, "index")
-    noted = _parameters(directory, "volume")
-    volume = json.loads(noted[0]["volume"]) if noted else _recorded(directory)
-    splits = _parameters(directory, "splits")
+    select = _parameters(here, "select")
+    index = _parameters(here, "index")
+    noted = _parameters(here, "volume")
+    volume = json.loads(noted[0]["volume"]) if noted else _recorded(here)
+    splits = _parameters(here, "splits")
     parameters = {
         "columns": select[:1],
         "select": select[1:2],
@@ -427,19 +425,18 @@ def _run(directory: Path) -> dict[str, Any]:
         "packages": dict(_versions()),
         "parameters": {key: found[0] for key, found in parameters.items() if found},
         "dates": [
-            {"file": name, "what": what, "at": _date((directory / name).stat().st_mtime)}
+            {"file": name, "what": what, "at": _date((here.root / name).stat().st_mtime)}
             for name, what in TABLES.items()
-            if (directory / name).exists()
+            if (here.root / name).exists()
         ],
     }
 
 
-def _recorded(directory: Path) -> dict[str, Any]:
+def _recorded(here: Workdir) -> dict[str, Any]:
     """The parameters of a volume that is there, where the stages noted theirs elsewhere: `merge`
     has proven that all volumes were made with the same."""
-    record = next((directory / "processed").glob("*.json"), None)
-    parameters: dict[str, Any] = json.loads(record.read_text())["parameters"] if record else {}
-    return parameters
+    record = next(here.volumes.glob("*.json"), None)
+    return ScanRecord.read(record).parameters if record else {}
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ctcohort.base.files import write_lines
+from ctcohort.base.workdir import Workdir
 from ctcohort.page.contents import Contents, gather
 
 PAGE_BYTES = 25_000_000
@@ -30,13 +31,10 @@ PAGE_BYTES = 25_000_000
 PICTURES_BYTES = 8_000_000
 """The full pictures are embedded too where all of them together are smaller than this."""
 
-PICTURES = Path("qc")
-THUMBNAILS = PICTURES / "thumbnails"
-
 HERE = Path(__file__).parent
 
 
-def write_page(directory: Path, reviews: Path, target: Path) -> list[str]:
+def write_page(here: Workdir, reviews: Path, target: Path) -> list[str]:
     """Write the page of a working directory.
 
     Returns
@@ -49,9 +47,9 @@ def write_page(directory: Path, reviews: Path, target: Path) -> list[str]:
     InputError
         As in `contents.gather`.
     """
-    contents = gather(directory, reviews)
-    thumbnails = _present(directory / THUMBNAILS, ".webp", contents)
-    pictures = _present(directory / PICTURES, ".png", contents)
+    contents = gather(here, reviews)
+    thumbnails = _present(here.thumbnails, ".webp", contents)
+    pictures = _present(here.pictures, ".png", contents)
     data = {**contents.data, "thumbnails": sorted(thumbnails), "pictures": sorted(pictures)}
     texts = {"data": _json(data), **{f"page.{kind}": _own(kind) for kind in ("css", "js")}}
     html = _own("html")

@@ -7,7 +7,7 @@ scroll through all slices.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ctcohort.base.files import replacing
+from ctcohort.volume.record import ScanRecord
 
 WINDOWS = {"lung": (-1350.0, 150.0), "soft tissue": (-160.0, 240.0)}
 """Lowest and highest HU shown: level -600, width 1500, and level 40, width 400."""
@@ -46,7 +47,7 @@ _PAPER, _INK, _MARK = "black", "0.85", "yellow"
 _MISSING, _DROPPED, _TILT = "red", "deepskyblue", "lime"
 
 
-def draw(volume: Path, record: Mapping[str, Any], title: str, target: Path) -> None:
+def draw(volume: Path, record: ScanRecord, title: str, target: Path) -> None:
     """Draw ``processed/<name>.npz`` to a PNG.
 
     Parameters
@@ -214,47 +215,47 @@ def _bar(axis: Any, width: float, height: float) -> None:
     )
 
 
-def _mark_slices(axis: Any, record: Mapping[str, Any], height: float) -> None:
+def _mark_slices(axis: Any, record: ScanRecord, height: float) -> None:
     """Lines where slices are missing, and ticks where dropped ones lay, on planes that show z."""
-    if "tilt_corrected" in record["flags"]:
+    if "tilt_corrected" in record.flags:
         return  # its slices are no horizontal lines
-    positions = np.array(record["z_positions"])
-    step = record["source"]["slice_spacing"]
+    positions = np.array(record.z_positions)
+    step = record.source.slice_spacing or 0.0
     depths = positions[0] - positions
     # `mode` puts slices at even steps, whatever their distances
-    placed = np.arange(len(positions)) * step if record["source"]["z_error_mm"] > 0 else depths
+    placed = np.arange(len(positions)) * step if (record.source.z_error_mm or 0.0) > 0 else depths
     for index in np.flatnonzero(np.diff(depths) >= 1.5 * step):
         middle = (placed[index] + placed[index + 1]) / 2
         axis.axhline(min(middle, height), color=_MISSING, linewidth=0.8, linestyle=":")
     left, right = axis.get_xlim()
-    for drop in record["dropped"]:
-        if drop["z"] is not None:
-            place = np.interp(positions[0] - drop["z"], depths, placed)
+    for drop in record.dropped:
+        if drop.z is not None:
+            place = np.interp(positions[0] - drop.z, depths, placed)
             axis.plot((right - 0.06 * (right - left), right), (place, place), color=_DROPPED, lw=1)
 
 
-def _mark_tilt(axis: Any, record: Mapping[str, Any], width: float, height: float) -> None:
+def _mark_tilt(axis: Any, record: ScanRecord, width: float, height: float) -> None:
     """How a slice lay before the tilt was corrected: its plane, cut by the sagittal one."""
-    if "tilt_corrected" not in record["flags"]:
+    if "tilt_corrected" not in record.flags:
         return
-    down, back = (np.array(record["transform"])[:3, axis] for axis in (0, 1))
+    down, back = (np.array(record.transform)[:3, axis] for axis in (0, 1))
     down, back = down / np.linalg.norm(down), back / np.linalg.norm(back)
     # of the slice's two axes, the one that runs from front to back
-    run = max(np.reshape(record["orientation"], (2, 3)), key=lambda v: abs(v @ back))
+    run = max(np.reshape(record.orientation, (2, 3)), key=lambda v: abs(v @ back))
     slope = (run @ down) / (run @ back)
     y = np.array([0.0, width])
     axis.plot(y, height / 2 + slope * (y - width / 2), color=_TILT, linewidth=0.8, linestyle="--")
     axis.set_xlim(0, width)
 
 
-def _legend(axis: Any, record: Mapping[str, Any]) -> None:
+def _legend(axis: Any, record: ScanRecord) -> None:
     """What the lines on the planes mean, for those that are drawn."""
-    tilted = "tilt_corrected" in record["flags"]
-    source = record["source"]
+    tilted = "tilt_corrected" in record.flags
+    source = record.source
     lines = [
-        (_MISSING, "dotted: missing slices", source["missing_slices"] and not tilted),
-        (_DROPPED, "ticks: dropped slices", record["dropped"] and not tilted),
-        (_TILT, f"dashed: slices lay at {source['tilt_degrees']:.1f} deg", tilted),
+        (_MISSING, "dotted: missing slices", source.missing_slices and not tilted),
+        (_DROPPED, "ticks: dropped slices", record.dropped and not tilted),
+        (_TILT, f"dashed: slices lay at {source.tilt_degrees:.1f} deg", tilted),
     ]
     shown = [(colour, text) for colour, text, there in lines if there]
     for number, (colour, text) in enumerate(shown):
@@ -272,21 +273,21 @@ def _histogram(axis: Any, ct: NDArray[np.int16]) -> None:
         spine.set_color("0.4")
 
 
-def _facts(ct: NDArray[np.int16], record: Mapping[str, Any]) -> str:
-    source = record["source"]
-    dropped = len(record["dropped"]) + record["duplicate_files"]
+def _facts(ct: NDArray[np.int16], record: ScanRecord) -> str:
+    source = record.source
+    dropped = len(record.dropped) + record.duplicate_files
     lines = [
-        f"source  {source['slices']} slices of {record['matrix'][0]} x {record['matrix'][1]}",
-        f"        {source['slice_spacing']:.4g} x {source['row_spacing']:.4g}"
-        f" x {source['column_spacing']:.4g} mm",
+        f"source  {source.slices} slices of {record.matrix[0]} x {record.matrix[1]}",
+        f"        {source.slice_spacing:.4g} x {source.row_spacing:.4g}"
+        f" x {source.column_spacing:.4g} mm",
         f"volume  {' x '.join(map(str, ct.shape))}",
-        f"        {' x '.join(f'{value:g}' for value in record['spacing'])} mm",
-        f"z error {source['z_error_mm']:.2f} mm",
-        f"largest interval {source['gap_mm']:.2f} mm",
-        f"missing {source['missing_slices']}, dropped {dropped} slices",
-        f"tilt {source['tilt_degrees']:.1f}, obliquity {source['obliquity_degrees']:.1f} deg",
-        f"air     {record['certificate']['air_peak_hu']} HU",
+        f"        {' x '.join(f'{value:g}' for value in record.spacing)} mm",
+        f"z error {source.z_error_mm:.2f} mm",
+        f"largest interval {source.gap_mm:.2f} mm",
+        f"missing {source.missing_slices}, dropped {dropped} slices",
+        f"tilt {source.tilt_degrees:.1f}, obliquity {source.obliquity_degrees:.1f} deg",
+        f"air     {record.certificate.air_peak_hu} HU",
         "",
-        "flags   " + ("\n        ".join(record["flags"]) or "none"),
+        "flags   " + ("\n        ".join(record.flags) or "none"),
     ]
     return "\n".join(lines)

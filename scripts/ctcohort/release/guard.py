@@ -34,6 +34,7 @@ import numpy as np
 
 from ctcohort.base.faults import InputError
 from ctcohort.base.project import ROOT
+from ctcohort.base.workdir import Workdir
 from ctcohort.release.identities import (
     ACCESSION,
     BIRTH_DATE,
@@ -227,11 +228,11 @@ def identities_here(
     identities = Identities(common={*words_of(files), *common, *here})
     kinds = {columns["accession"]: ACCESSION, "accession": ACCESSION}
     kinds |= {columns["mrn"]: MRN, "mrn": MRN, "patient_mrn": MRN}
-    for table, its_sheet in ((reports, columns.get("sheet")), (Path("cohort.csv"), None)):
+    for table, its_sheet in ((reports, columns.get("sheet")), (Workdir().cohort, None)):
         for kind, value in _named_in_table(table, its_sheet, kinds) if table.exists() else ():
             if accessions or kind != ACCESSION:
                 identities.add(kind, value)
-    for kind, value in _named_in_headers(Path("raw")):
+    for kind, value in _named_in_headers(Workdir().raws):
         if accessions or kind != ACCESSION:
             identities.add(kind, value)
     if not identities.knows_a_patient:

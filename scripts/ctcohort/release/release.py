@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import STORE, copy, read_table, sha256, write_bytes, write_table
+from ctcohort.base.files import copy, read_table, sha256, write_bytes, write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.privacy import pseudonym
+from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import Review
 from ctcohort.config.settings import ReleaseSettings
 from ctcohort.dataset import manifest
@@ -36,10 +37,10 @@ from ctcohort.release import guard, key_table
 from ctcohort.release.datacard import card
 from ctcohort.release.identities import Identities
 from ctcohort.volume.faces import face_possible
+from ctcohort.volume.record import ScanRecord
 
-FOLDER = Path("release")
-LEFT_OUT = Path("release.left_out.csv")
-LOCK = STORE / "release.lock"
+HERE = Workdir()
+FOLDER, LEFT_OUT, LOCK = HERE.release, HERE.left_out, HERE.release_lock
 
 METADATA, CARD, CHECKSUMS = "metadata.csv", "README.md", "SHA256SUMS"
 _OURS = re.compile(rf"{key_table.NAME.pattern}\.npz|{METADATA}|{re.escape(CARD)}|{CHECKSUMS}")
@@ -94,13 +95,13 @@ class Scan:
 
     @property
     def volume(self) -> Path:
-        return Path("processed") / f"{name_of(self.accession)}.npz"
+        return HERE.volume(name_of(self.accession))
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
     """One release at a time: another would tidy away what this one has half made."""
-    STORE.mkdir(exist_ok=True)
+    HERE.store.mkdir(exist_ok=True)
     with open(LOCK, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,19 +218,17 @@ def _scan(row: Mapping[str, str]) -> Scan:
 
     Records of earlier versions of the workflow do not say all; then the files are looked at.
     """
-    volume = Path("processed") / f"{name_of(row['accession'])}.npz"
+    name = name_of(row["accession"])
     try:
-        record = json.loads(volume.with_suffix(".json").read_text())
-    except (OSError, ValueError):
-        raise InputError(
-            f"{volume.with_suffix('.json')} is not there or cannot be read; run snakemake again"
-        ) from None
-    parameters = json.dumps([record["algorithm_version"], record["parameters"]], sort_keys=True)
-    if "face_possible" in record:
-        return Scan(row, record["burned_in_annotation"], record["face_possible"], parameters)
-    with np.load(volume) as arrays:
+        record = ScanRecord.read(HERE.record(name))
+    except FileNotFoundError:
+        raise InputError(f"{HERE.record(name)} is missing; run snakemake again") from None
+    parameters = json.dumps([record.algorithm_version, record.parameters], sort_keys=True)
+    if record.face_possible is not None:
+        return Scan(row, record.burned_in_annotation, record.face_possible, parameters)
+    with np.load(HERE.volume(name)) as arrays:
         face = face_possible(arrays["ct"], arrays["spacing"])
-    return Scan(row, _burned_in(Path("raw") / volume.stem), face, parameters)
+    return Scan(row, _burned_in(HERE.raw(name)), face, parameters)
 
 
 def _burned_in(raw: Path) -> bool | None:
@@ -453,9 +452,9 @@ def _old(final: Path) -> Path:
 
 
 def _manifest() -> list[dict[str, str]]:
-    path = Path("manifest.csv")
+    path = HERE.manifest
     if not path.exists():
-        raise InputError("manifest.csv is not there; run snakemake first")
+        raise InputError("manifest.csv is missing; run snakemake first")
     csv.field_size_limit(2**31 - 1)
     rows = list(read_table(path))
     if any(row["status"] == "included" and not row["patient"] for row in rows):

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from ctcohort.archives.protocol import FoundSeries, Query
 from ctcohort.base.faults import Fault
-from ctcohort.base.files import ASK_AGAIN, STORE, write_bytes, write_lines
+from ctcohort.base.files import write_bytes, write_lines
 from ctcohort.base.naming import name_of
+from ctcohort.base.workdir import Workdir
 from ctcohort.dicom.headers import Header, pack, unpack
 
 
@@ -29,16 +30,15 @@ class Answer:
     query: Query | None = None
 
     @property
-    def settled(self) -> bool:
-        """Whether it need not be asked for again: what was found is online and has arrived."""
+    def final(self) -> bool:
+        """Whether it need not be queried again: what was found is online and has arrived."""
         counts = {series.series_uid: series.instances for series in self.series}
         arriving = any(counts[uid] != len(headers) for uid, headers in self.headers.items())
         return bool(counts) and not arriving and not any(series.offline for series in self.series)
 
 
-def path_of(accession: str) -> Path:
-    """Where the answer for an accession is kept."""
-    return STORE / "answers" / f"{name_of(accession)}.json.gz"
+def _path_of(accession: str) -> Path:
+    return Workdir().answer(name_of(accession))
 
 
 def save(accession: str, answer: Answer) -> None:
@@ -49,7 +49,7 @@ def save(accession: str, answer: Answer) -> None:
         "headers": {uid: pack(headers) for uid, headers in sorted(answer.headers.items())},
     }
     packed = gzip.compress(json.dumps(content).encode(), 1, mtime=0)
-    path = path_of(accession)
+    path = _path_of(accession)
     if not path.exists() or path.read_bytes() != packed:
         write_bytes(path, packed)
 
@@ -57,7 +57,7 @@ def save(accession: str, answer: Answer) -> None:
 def load(accession: str) -> Answer | None:
     """The kept answer, or None where there is none or it cannot be read."""
     try:
-        content = json.loads(gzip.decompress(path_of(accession).read_bytes()))
+        content = json.loads(gzip.decompress(_path_of(accession).read_bytes()))
         query = content["query"] and Query(
             tuple(content["query"]["accession_numbers"]), content["query"]["study_uid"]
         )
@@ -72,8 +72,8 @@ def load(accession: str) -> Answer | None:
 
 def forget(accession: str) -> None:
     """Drop an answer that the archive no longer stands by, and make the ledger ask again."""
-    path_of(accession).unlink(missing_ok=True)
-    write_lines(ASK_AGAIN, [accession])
+    _path_of(accession).unlink(missing_ok=True)
+    write_lines(Workdir().ask_again, [accession])
 
 
 def headers_of(accession: str, series_uid: str) -> list[Header]:
@@ -82,7 +82,7 @@ def headers_of(accession: str, series_uid: str) -> list[Header]:
     if answer is None or series_uid not in answer.headers:
         raise Fault(
             "archive_refused",
-            f"{path_of(accession)} does not know series {series_uid};"
+            f"{_path_of(accession)} does not know series {series_uid};"
             " run `snakemake --forcerun index_series` to ask the archive again",
         )
     return answer.headers[series_uid]
@@ -90,7 +90,7 @@ def headers_of(accession: str, series_uid: str) -> list[Header]:
 
 def patient_key() -> bytes:
     """Key of `headers.patient_mark`: random, made once, private to this working directory."""
-    path = STORE / "patient.key"
+    path = Workdir().patient_key
     if not path.exists():
         write_bytes(path, secrets.token_bytes(32))
     return path.read_bytes()

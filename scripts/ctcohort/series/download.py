@@ -7,24 +7,22 @@ whoever comes last finds the series complete and takes it as it is.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from ctcohort.archives.protocol import Archive
-from ctcohort.base.faults import Fault
-from ctcohort.base.files import sha256, write_json
+from ctcohort.base.faults import Fault, InputError
+from ctcohort.base.files import sha256
 from ctcohort.dicom.headers import Header
 from ctcohort.dicom.integrity import check_whole
-from ctcohort.series.received import read_received, received_bytes
+from ctcohort.series.received import Received, ReceivedFile, received_bytes
 
 
 def fetch_series(
     archive: Archive, headers: Sequence[Header], *, target: Path, received: Path
-) -> dict[str, Any]:
+) -> Received:
     """Fetch every instance of a series and prove that it is whole.
 
     Parameters
@@ -55,12 +53,12 @@ def fetch_series(
 
 def _fetch(
     archive: Archive, headers: Sequence[Header], *, partial: Path, target: Path, received: Path
-) -> dict[str, Any]:
+) -> Received:
     partial.mkdir(parents=True, exist_ok=True)
     wanted = {f"{header.sop_instance_uid}.dcm": header for header in headers}
     # files are checked and hashed while others are still under way
     with ThreadPoolExecutor(1) as checker:
-        checks: dict[str, Future[dict[str, Any]]] = {}
+        checks: dict[str, Future[ReceivedFile]] = {}
 
         def check(path: Path) -> None:
             checks[path.name] = checker.submit(_file, path, wanted[path.name])
@@ -84,15 +82,12 @@ def _fetch(
                 transient=True,
             )
     files = [checks[name].result() for name in sorted(wanted)]
-    content = {
-        "series_uid": headers[0].series_uid,
-        "instance_count": len(files),
-        "transfer_syntaxes": sorted({file["transfer_syntax"] for file in files}),
-        "bytes": sum(file["bytes"] for file in files),
-        "duplicate_files": sum(header.copies - 1 for header in headers),
-        "instances": files,
-    }
-    write_json(received, content)
+    content = Received.of(
+        headers[0].series_uid,
+        files,
+        duplicate_files=sum(header.copies - 1 for header in headers),
+    )
+    content.write(received)
     if target.exists() and _complete(headers, target, received) is None:
         shutil.rmtree(target)
     partial.rename(target)
@@ -101,31 +96,31 @@ def _fetch(
     return content
 
 
-def _complete(headers: Sequence[Header], target: Path, received: Path) -> dict[str, Any] | None:
-    """What was received, if it is these instances and all of them are in `target`, unchanged."""
+def _complete(headers: Sequence[Header], target: Path, received: Path) -> Received | None:
+    """Return what was received, if it is these instances and all are in `target`, unchanged."""
     try:
-        content: dict[str, Any] = json.loads(received.read_text())
-        hashes = read_received(received, target)
-        for uid, expected in hashes.items():
+        content = Received.read(received)
+        content.assert_all_in(target)
+        for uid, expected in content.checksums().items():
             received_bytes(target / f"{uid}.dcm", expected)
-    except (Fault, OSError, ValueError):
+    except (Fault, InputError, OSError):
         return None
-    uids = {header.sop_instance_uid for header in headers}
-    same = content["series_uid"] == headers[0].series_uid and set(hashes) == uids
-    return content if same else None
+    same = content.series_uid == headers[0].series_uid
+    listed = {header.sop_instance_uid for header in headers}
+    return content if same and content.checksums().keys() == listed else None
 
 
-def _file(path: Path, header: Header) -> dict[str, Any]:
-    """What `received` says of a file; raises unless it is whole and what its name says."""
+def _file(path: Path, header: Header) -> ReceivedFile:
+    """Return what is recorded of a file; raise unless it is whole and what its name says."""
     dataset = check_whole(path)
     uid = str(dataset.SOPInstanceUID).strip()
     if (uid, str(dataset.SeriesInstanceUID)) != (header.sop_instance_uid, header.series_uid):
         raise Fault(
             "checksum_mismatch", f"{path}: holds another instance or series than its name says"
         )
-    return {
-        "sop_instance_uid": uid,
-        "bytes": path.stat().st_size,
-        "sha256": sha256(path),
-        "transfer_syntax": str(dataset.file_meta.TransferSyntaxUID),
-    }
+    return ReceivedFile(
+        sop_instance_uid=uid,
+        bytes=path.stat().st_size,
+        sha256=sha256(path),
+        transfer_syntax=str(dataset.file_meta.TransferSyntaxUID),
+    )

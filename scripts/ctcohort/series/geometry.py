@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ctcohort.config.settings import VolumeSettings
 from ctcohort.dicom.headers import CT_CLASSES, Frame, Header
+from ctcohort.series.measures import Measures
 
 Array = NDArray[np.float64]
 
@@ -118,27 +119,6 @@ class Stack:
     column_spacing: float
     regular: bool
     tilted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """What the ledger says about a series' geometry; None where it could not be measured."""
-
-    slices: int = 0
-    rows: int | None = None
-    columns: int | None = None
-    row_spacing: float | None = None
-    column_spacing: float | None = None
-    slice_spacing: float | None = None
-    spacing_regular: bool | None = None
-    z_error_mm: float | None = None
-    gap_mm: float | None = None
-    missing_slices: int | None = None
-    duplicate_positions: int | None = None
-    tilt_degrees: float | None = None
-    obliquity_degrees: float | None = None
-    fov_mm: float | None = None
-    scan_length_mm: float | None = None
 
 
 @dataclass(slots=True)

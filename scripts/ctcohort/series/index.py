@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, replace
 
-from ctcohort.archives.protocol import LOOKED_AT, Archive, Changed, FoundSeries, Query
+from ctcohort.archives.protocol import Archive, Changed, FoundSeries, Query
 from ctcohort.base.faults import Fault
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import SELECTED
+from ctcohort.base.workdir import Workdir
 from ctcohort.config.settings import SeriesSettings, VolumeSettings
 from ctcohort.dicom.headers import Header, patient_mark
 from ctcohort.series import cache
@@ -43,7 +44,7 @@ def rows_of(
     try:
         with archive.serving(accession):
             answer = None if archive.answers_are_free else cache.load(accession)
-            if answer is None or not answer.settled or answer.query != query:
+            if answer is None or not answer.final or answer.query != query:
                 answer = Answer(archive.find(query), query=query)
             reason = _accession_reason(answer, patients)
 
@@ -52,20 +53,22 @@ def rows_of(
                     cache.save(accession, answer)
 
             keep()
-            candidates = [] if reason else _settle(answer, query, archive, series, volume, keep)
+            candidates = (
+                [] if reason else _choose_series(answer, query, archive, series, volume, keep)
+            )
             if not reason and _several_patients(answer):
                 reason, candidates = "patient_mismatch", []
     except Fault as fault:
         if not fault.transient:
             raise
         if isinstance(fault, Changed):
-            cache.path_of(accession).unlink(missing_ok=True)
+            Workdir().answer(name_of(accession)).unlink(missing_ok=True)
         yield blank_row(accession, "no_answer")
         return
     if answer.series:
         cache.save(accession, answer)
     if not any(candidate.reason == SELECTED for candidate in candidates):
-        shutil.rmtree(LOOKED_AT / name_of(accession), ignore_errors=True)
+        shutil.rmtree(Workdir().partial(name_of(accession)), ignore_errors=True)
     if reason:
         yield blank_row(accession, reason)
         return
@@ -100,7 +103,7 @@ def _several_patients(answer: Answer) -> bool:
     return bool(told - expected)
 
 
-def _settle(
+def _choose_series(
     answer: Answer,
     query: Query,
     archive: Archive,

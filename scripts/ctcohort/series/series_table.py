@@ -8,8 +8,6 @@ from pathlib import Path
 from ctcohort.base.files import read_table
 from ctcohort.base.reasons import SELECTED
 
-PATH = Path("series.csv")
-
 COLUMNS = (
     "accession",
     "study_uid",
@@ -46,7 +44,7 @@ COLUMNS = (
 )
 
 
-def selected(path: Path = PATH) -> Iterator[dict[str, str]]:
+def selected(path: Path) -> Iterator[dict[str, str]]:
     """The selected row of each accession that has one."""
     return (row for row in read_table(path, COLUMNS) if row["reason"] == SELECTED)
 

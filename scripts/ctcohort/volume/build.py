@@ -30,10 +30,11 @@ from ctcohort.dicom.pixels import (
 )
 from ctcohort.dicom.reading import open_file
 from ctcohort.series.geometry import Dropped, Slice, Stack, Verdict, assess
-from ctcohort.series.received import read_received, received_bytes
+from ctcohort.series.received import Received, received_bytes
 from ctcohort.volume import resampling
 from ctcohort.volume.certificate import Certificate, measure
 from ctcohort.volume.faces import face_possible
+from ctcohort.volume.record import DroppedSlice, ScanRecord
 
 Array = NDArray[np.float64]
 Image = NDArray[Any]
@@ -117,7 +118,7 @@ class _Frame:
 
 def make_volume(
     raw: Path, received: Path, rules: VolumeSettings, *, threads: int = 1
-) -> tuple[Volume, dict[str, Any]]:
+) -> tuple[Volume, ScanRecord]:
     """Make the volume of one downloaded series (rules 7 to 16).
 
     Parameters
@@ -130,15 +131,17 @@ def make_volume(
     Returns
     -------
     volume : Volume
-    record : dict
-        What was measured and done; JSON.
+    record : ScanRecord
+        What was measured and done; the fields with a default are not filled in.
 
     Raises
     ------
     Fault
         With the reason of the first thing that is wrong.
     """
-    reader = _Reader(raw, read_received(received, raw))
+    files = Received.read(received)
+    files.assert_all_in(raw)
+    reader = _Reader(raw, files.checksums())
     for syntax, path in reader.transfer_syntaxes.items():
         try:
             check_decoder(syntax)
@@ -463,7 +466,7 @@ def _record(
     certificate: Certificate,
     reader: _Reader,
     extrapolated: int,
-) -> dict[str, Any]:
+) -> ScanRecord:
     first = stack.slices[0].header
     measures = verdict.measures
     flags = certificate.flags(
@@ -483,39 +486,37 @@ def _record(
         for index, frame in enumerate(header.frames)
         if frame.position is not None
     }
-    return {
-        "algorithm_version": ALGORITHM_VERSION,
-        "series_uid": first.series_uid,
-        "manufacturer": first.manufacturer,
-        "model": first.model,
-        "convolution_kernel": first.kernel,
-        "kvp": first.kvp,
-        "slice_thickness": first.slice_thickness,
-        "gantry_tilt_tag": first.tilt_tag,
-        "age_years": _age(reader.patient),
-        "sex": reader.patient["PatientSex"],
-        "burned_in_annotation": reader.burned_in,
-        "face_possible": face_possible(volume.ct, volume.spacing),
-        "transfer_syntaxes": sorted(reader.transfer_syntaxes),
-        "source": asdict(measures),
-        "slopes": slopes,
-        "intercepts": intercepts,
-        "orientation": [
-            round(float(v), 6) for v in (*stack.row_direction, *stack.column_direction)
-        ],
-        "z_positions": [round(float(v), 4) for v in towards_head],
-        "matrix": [rows, columns],
-        "dropped": [
-            asdict(drop) | {"z": height.get((drop.sop_instance_uid, drop.frame))}
+    return ScanRecord(
+        algorithm_version=ALGORITHM_VERSION,
+        series_uid=first.series_uid,
+        manufacturer=first.manufacturer,
+        model=first.model,
+        convolution_kernel=first.kernel,
+        kvp=first.kvp,
+        slice_thickness=first.slice_thickness,
+        gantry_tilt_tag=first.tilt_tag,
+        age_years=_age(reader.patient),
+        sex=reader.patient["PatientSex"],
+        burned_in_annotation=reader.burned_in,
+        face_possible=face_possible(volume.ct, volume.spacing),
+        transfer_syntaxes=sorted(reader.transfer_syntaxes),
+        source=measures,
+        slopes=slopes,
+        intercepts=intercepts,
+        orientation=[round(float(v), 6) for v in (*stack.row_direction, *stack.column_direction)],
+        z_positions=[round(float(v), 4) for v in towards_head],
+        matrix=[rows, columns],
+        dropped=[
+            DroppedSlice(**asdict(drop), z=height.get((drop.sop_instance_uid, drop.frame)))
             for drop in dropped
         ],
-        "extrapolated_slices": extrapolated,
-        "certificate": certificate.measures(),
-        "flags": sorted(flags),
-        "shape": list(volume.ct.shape),
-        "spacing": [float(v) for v in volume.spacing],
-        "transform": volume.transform(),
-    }
+        extrapolated_slices=extrapolated,
+        certificate=certificate.measures(),
+        flags=sorted(flags),
+        shape=list(volume.ct.shape),
+        spacing=[float(v) for v in volume.spacing],
+        transform=volume.transform(),
+    )
 
 
 def _age(patient: dict[str, str]) -> float | None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ctcohort.volume.record import CertificateMeasures
+
 MEASURED_FROM_HU = -1100
 """Below this is padding by another name; left out of the histogram."""
 
@@ -63,17 +65,17 @@ class Certificate:
         self.body += other.body
         self.bone += other.bone
 
-    def measures(self) -> dict[str, Any]:
-        """Shares of all voxels, and the air peak in HU (the middle of its bin)."""
-        return {
-            "voxels": self.voxels,
-            "clipped_low": self.low / self.voxels,
-            "clipped_high": self.high / self.voxels,
-            "padded": self.padded / self.voxels,
-            "air_peak_hu": self._air_peak(),
-            "tissue_share": self._share(*TISSUE_HU),
-            "bone_behind_body": self._bone_behind_body(),
-        }
+    def measures(self) -> CertificateMeasures:
+        """Return the shares of all voxels, and the air peak in HU (the middle of its bin)."""
+        return CertificateMeasures(
+            voxels=self.voxels,
+            clipped_low=self.low / self.voxels,
+            clipped_high=self.high / self.voxels,
+            padded=self.padded / self.voxels,
+            air_peak_hu=self._air_peak(),
+            tissue_share=self._share(*TISSUE_HU),
+            bone_behind_body=self._bone_behind_body(),
+        )
 
     def flags(self, *, fov_mm: float, scan_length_mm: float) -> list[str]:
         """Words of `vocabulary.FLAGS` that the measurements raise."""

@@ -1,0 +1,29 @@
+"""What is measured on the geometry of a series, as the series table and the scan record hold it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Measurements of a series' geometry; None where it could not be measured.
+
+    Spacings, errors and lengths are in mm, angles in degrees.
+    """
+
+    slices: int = 0
+    rows: int | None = None
+    columns: int | None = None
+    row_spacing: float | None = None
+    column_spacing: float | None = None
+    slice_spacing: float | None = None
+    spacing_regular: bool | None = None
+    z_error_mm: float | None = None
+    gap_mm: float | None = None
+    missing_slices: int | None = None
+    duplicate_positions: int | None = None
+    tilt_degrees: float | None = None
+    obliquity_degrees: float | None = None
+    fov_mm: float | None = None
+    scan_length_mm: float | None = None
