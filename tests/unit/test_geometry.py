@@ -178,6 +178,11 @@ def test_directions_of_two_kinds_that_make_no_axes_are_mixed_geometry() -> None:
     assert reason(series(orientation=lambda i: (AXIAL, crossed)[i % 2])) == "mixed_geometry"
 
 
+def test_directions_that_most_slices_lack_are_mixed_geometry() -> None:
+    short = (0.5, 0.0, 0, 0, 1, 0)
+    assert reason(series(orientation=lambda i: (short, AXIAL)[i % 5 < 2])) == "mixed_geometry"
+
+
 # Rule 2: what can be a slice at all
 
 
@@ -282,7 +287,8 @@ class TestAMinority:
     def test_that_would_leave_a_gap_is_another_geometry(
         self, name: str, usual: Any, other: Any
     ) -> None:
-        assert reason(series(**{name: only(20, other, usual)})) == "mixed_geometry"
+        for index in (1, 20, 38):
+            assert reason(series(**{name: only(index, other, usual)})) == "mixed_geometry"
 
     def test_between_slices_that_stay_is_left_out(self, name: str, usual: Any, other: Any) -> None:
         """Slices 2 mm apart, and one more of another kind half way between two of them."""
@@ -291,12 +297,23 @@ class TestAMinority:
         assert drops(headers) == {"minority": 1}
 
 
-@pytest.mark.parametrize(("apart", "expected"), [(2.99, ""), (3.01, "mixed_geometry")])
+@pytest.mark.parametrize(("apart", "expected"), [(3.0, ""), (3.01, "mixed_geometry")])
 def test_a_gap_is_more_than_one_and_a_half_intervals(apart: float, expected: str) -> None:
     """The slice of another matrix lies between two that are `apart` mm from each other."""
     z = [*(2.0 * i for i in range(20)), 39.0, *(38 + apart + 2.0 * i for i in range(20))]
     headers = series(z, rows=only(20, 256, 512))
     assert reason(headers, irregular_spacing="positions") == expected
+
+
+def test_a_slice_beyond_an_end_leaves_no_gap_whatever_the_other_end_is_like() -> None:
+    z = [*heights(40), -200.0]
+    headers = series(z, rows=only(0, 256, 512))
+    assert drops(headers, max_z_error_mm=None) == {"minority": 1}
+
+
+def test_one_position_of_which_a_slice_must_go_is_no_gap() -> None:
+    headers = series([0.0] * 12, rows=only(0, 256, 512))
+    assert reason(headers) == "too_few_slices"
 
 
 def test_two_slices_of_which_one_must_go_are_no_gap() -> None:
@@ -356,6 +373,12 @@ def test_slices_nearer_than_the_finest_increment_are_at_one_position() -> None:
     assert (apart.measures.slices, apart.measures.duplicate_positions) == (41, 0)
 
 
+@pytest.mark.parametrize(("number", "distance"), [(99, 20.0), (0, 20.04)])
+def test_the_position_of_rivals_is_that_of_the_first(number: int, distance: float) -> None:
+    headers = series([*heights(40), -20.04], instance_number=only(40, number, 1))
+    assert stack_of(headers).distances[10] == pytest.approx(distance)
+
+
 def test_of_rivals_the_first_by_acquisition_then_instance_number_is_kept() -> None:
     z = [*heights(40), -20.0, -20.0]
     by_acquisition = series(
@@ -368,6 +391,20 @@ def test_of_rivals_the_first_by_acquisition_then_instance_number_is_kept() -> No
     by_uid = stack_of(series(z, instance_number=None, acquisition_number=None))
     assert by_uid.slices[10].header.sop_instance_uid == "1.3.1010"
     assert [s.header.sop_instance_uid for s in by_uid.rivals[10]] == ["1.3.1040", "1.3.1041"]
+
+
+def test_a_missing_instance_number_comes_before_1() -> None:
+    headers = series([*heights(40), -20.0], instance_number=only(40, None, 1))
+    assert stack_of(headers).slices[10].header.sop_instance_uid == "1.3.1040"
+
+
+def test_a_missing_acquisition_number_comes_before_1() -> None:
+    headers = series(
+        [*heights(40), -20.0, -20.0],
+        acquisition_number=only(10, 1, None),
+        instance_number=lambda i: 0 if i == 10 else 9 + i,
+    )
+    assert stack_of(headers).slices[10].header.sop_instance_uid == "1.3.1040"
 
 
 def two_passes(offset: float = 0.0, second: int = 40, **changes: Any) -> list[Header]:
@@ -446,6 +483,23 @@ def test_a_pass_that_spans_nine_tenths_of_the_range_is_full(length: int, kept: i
     assert kept == 36
 
 
+def test_a_slice_acquired_again_gives_way_to_the_full_pass() -> None:
+    headers = series([*heights(40), -20.0], acquisition_number=only(40, 2, 1))
+    assert drops(headers) == {"other_pass": 1}
+    assert numbers(stack_of(headers)) == list(range(1, 41))
+
+
+def test_two_slices_can_be_a_full_pass() -> None:
+    headers = series([0.0, -2.0] * 2, acquisition_number=lambda i: 1 + i // 2)
+    assert drops(headers) == {"other_pass": 2}
+
+
+def test_a_pass_with_an_interval_of_one_and_a_half_is_full() -> None:
+    longer = [0.0, *(-1.5 - i for i in range(78))]
+    headers = series([*heights(40), *longer], acquisition_number=lambda i: 1 + (i >= 40))
+    assert verdict_of(headers).measures.slices == 79
+
+
 def test_a_pass_with_a_gap_is_not_full() -> None:
     whole, gappy = heights(40), [z for z in heights(79, 1.0) if z not in (-30.0, -31.0)]
     headers = series([*whole, *gappy], acquisition_number=lambda i: 1 + (i >= 40))
@@ -497,30 +551,51 @@ def test_a_conflict_among_rivals_counts_too() -> None:
 # Rule 5: orientation
 
 
-def turned(degrees: float, axis: str, count: int = 41) -> list[Header]:
-    """Slices turned together with their stack."""
+AXES = {
+    "x": (1, 0, 0),
+    "y": (0, 1, 0),
+    "z": (0, 0, 1),
+    "x and z": (1, 0, 1),
+    "y and z": (0, 1, 1),
+    "x and y": (1, 1, 0),
+}
+
+
+def rotation(degrees: float, axis: str) -> np.ndarray:
+    """Rotation about an axis, by Rodrigues' formula."""
+    x, y, z = np.array(AXES[axis]) / np.linalg.norm(AXES[axis])
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     angle = np.radians(degrees)
-    c, s = np.cos(angle), np.sin(angle)
-    matrix = {
-        "x": np.array([[1, 0, 0], [0, c, -s], [0, s, c]]),
-        "y": np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]),
-        "z": np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]),
-    }[axis]
-    orientation = (*(matrix @ [1, 0, 0]), *(matrix @ [0, 1, 0]))
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def turned(degrees: float, axis: str, count: int = 41, row: Any = (1, 0, 0)) -> list[Header]:
+    """Slices turned together with their stack; their rows ran along `row` before."""
+    matrix = rotation(degrees, axis)
+    orientation = (*(matrix @ row), *(matrix @ np.cross([0, 0, 1], row)))
     positions = [matrix @ [-100, -100, z] for z in heights(count)]
     return at(positions, orientation=orientation)
 
 
-@pytest.mark.parametrize("axis", ["x", "y", "z"])
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("row", [(1, 0, 0), (0, 1, 0), (-1, 0, 0)])
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(("degrees", "expected"), [(9.99, ""), (10.01, "not_axial")])
 def test_an_axis_may_be_ten_degrees_off_its_patient_axis(
-    axis: str, sign: int, degrees: float, expected: str
+    axis: str, row: tuple[int, int, int], sign: int, degrees: float, expected: str
 ) -> None:
-    verdict = verdict_of(turned(sign * degrees, axis))
+    verdict = verdict_of(turned(sign * degrees, axis, row=row))
     assert verdict.reason == expected
     assert verdict.measures.obliquity_degrees == pytest.approx(degrees, abs=1e-6)
     assert verdict.measures.tilt_degrees == 0.0
+
+
+def test_an_oblique_stack_seen_from_the_head_runs_to_the_feet() -> None:
+    matrix = rotation(5, "x")
+    orientation = (*(matrix @ [-1, 0, 0]), *(matrix @ [0, 1, 0]))
+    mirrored = at([matrix @ [-100, -100, z] for z in ODD], orientation=orientation)
+    assert numbers(stack_of(mirrored)) == list(range(1, 42))
+    assert stack_of(mirrored).stack_direction[2] < -0.99
 
 
 @pytest.mark.parametrize("quarter", [90, 180, 270])
@@ -562,6 +637,10 @@ def test_a_regular_step_is_the_mean_of_all_intervals() -> None:
     assert stack.step == pytest.approx(0.625, abs=1e-9)
 
 
+def test_intervals_of_just_half_and_one_and_a_half_steps_are_steps() -> None:
+    assert verdict_of(series([0.0, -0.0625, -0.25])).measures.spacing_regular is True
+
+
 @pytest.mark.parametrize(
     ("interval", "regular"), [(0.299, True), (0.301, False), (0.101, True), (0.099, False)]
 )
@@ -584,8 +663,8 @@ LIMITLESS = {"max_z_error_mm": None}
 
 def test_an_irregular_step_is_the_mean_near_the_commonest_interval() -> None:
     """2.29 mm is within 15 % of 2 mm, 2.31 mm is not; the same below."""
-    near = verdict_of(intervals(*[2.0] * 20, *[2.29] * 5, *[1.71] * 5, *[9.0] * 3), **LIMITLESS)
-    assert near.measures.slice_spacing == pytest.approx((20 * 2 + 5 * 2.29 + 5 * 1.71) / 30)
+    near = verdict_of(intervals(*[2.0] * 20, *[2.29] * 5, *[1.71] * 3, *[9.0] * 3), **LIMITLESS)
+    assert near.measures.slice_spacing == pytest.approx((20 * 2 + 5 * 2.29 + 3 * 1.71) / 28)
     far = verdict_of(intervals(*[2.0] * 20, *[2.31] * 5, *[1.69] * 3, *[9.0] * 3), **LIMITLESS)
     assert far.measures.slice_spacing == pytest.approx(2.0)
 
@@ -593,7 +672,7 @@ def test_an_irregular_step_is_the_mean_near_the_commonest_interval() -> None:
 def test_intervals_are_counted_in_bins_of_a_hundredth() -> None:
     together = intervals(*[2.0] * 10, *[3.0] * 4, *[3.004] * 4, *[2.996] * 4)
     assert verdict_of(together, **LIMITLESS).measures.slice_spacing == pytest.approx(3.0, abs=0.01)
-    apart = intervals(*[2.0] * 10, *[3.0] * 6, *[3.012] * 6)
+    apart = intervals(*[2.0] * 10, *[3.0] * 6, *[3.006] * 6)
     assert verdict_of(apart, **LIMITLESS).measures.slice_spacing == pytest.approx(2.0)
 
 
@@ -626,6 +705,12 @@ def test_slices_too_near_are_not_fewer_than_none_missing() -> None:
 def test_an_interval_counts_as_so_many_missing_slices(interval: float, missing: int) -> None:
     headers = intervals(*[2.0] * 20, interval, *[2.0] * 20)
     assert verdict_of(headers, **LIMITLESS).measures.missing_slices == missing
+
+
+def test_two_slices_are_a_stack() -> None:
+    verdict = assess(series([0.0, -3.0]), VOLUME)
+    assert verdict.reason == ""
+    assert (verdict.measures.slice_spacing, verdict.measures.scan_length_mm) == (3.0, 6.0)
 
 
 def test_a_single_slice_has_no_spacing() -> None:
@@ -744,22 +829,31 @@ def test_a_tilted_gantry_can_be_excluded() -> None:
     assert reason(tilted(10), gantry_tilt="correct") == ""
 
 
-def gantry(degrees: float) -> list[Header]:
-    """Slices turned about x, on a table that moves along z."""
-    angle = np.radians(degrees)
-    orientation = (1, 0, 0, 0, np.cos(angle), np.sin(angle))
+def gantry(degrees: float, axis: str) -> list[Header]:
+    """Slices turned about an axis, on a table that moves along z."""
+    matrix = rotation(degrees, axis)
+    orientation = (*(matrix @ [1, 0, 0]), *(matrix @ [0, 1, 0]))
     return at([(-100, -100, z) for z in ODD], orientation=orientation)
 
 
 @pytest.mark.parametrize("degrees", [-25, 25])
-def test_tilt_is_not_obliquity(degrees: float) -> None:
-    verdict = verdict_of(gantry(degrees))
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_tilt_is_not_obliquity(degrees: float, axis: str) -> None:
+    verdict = verdict_of(gantry(degrees, axis))
     assert verdict.reason == ""
     assert verdict.measures.tilt_degrees == pytest.approx(25)
     assert verdict.measures.obliquity_degrees == pytest.approx(0, abs=1e-5)
     assert verdict.stack is not None
     assert np.allclose(verdict.stack.stack_direction, [0, 0, -1])
     assert verdict.measures.slice_spacing == pytest.approx(2.0)
+
+
+def test_a_gantry_turned_in_the_plane_too_is_oblique_by_that() -> None:
+    matrix = rotation(20, "x") @ rotation(6, "z")
+    orientation = (*(matrix @ [1, 0, 0]), *(matrix @ [0, 1, 0]))
+    verdict = verdict_of(at([(-100, -100, z) for z in ODD], orientation=orientation))
+    assert verdict.measures.tilt_degrees == pytest.approx(20)
+    assert 5 < (verdict.measures.obliquity_degrees or 0) < 7
 
 
 def test_a_tilted_stack_off_the_z_axis_is_not_axial() -> None:
