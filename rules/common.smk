@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from ctcohort.series import series_table
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import head, write_lines
+from ctcohort.dataset.lost_jobs import record_lost_jobs
 from ctcohort.volume.memory import THREAD_MB, peak_mb
 from ctcohort.base.workdir import Workdir
 from ctcohort.base.naming import NAME_PATTERN, accession_of, name_of
@@ -240,5 +241,6 @@ onstart:
 
 
 onerror:
+    record_lost_jobs(HERE)
     if any(HERE.failures.glob("*.json")):
         print("Some jobs failed. `make status` groups them by cause and says what to do next.")

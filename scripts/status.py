@@ -3,7 +3,7 @@
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ctcohort.base.faults import InputError, run
@@ -12,7 +12,9 @@ from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import JOB_REASONS
 from ctcohort.base.workdir import Workdir
 from ctcohort.dataset import manifest
+from ctcohort.dataset.lost_jobs import LostJob, record_lost_jobs
 from ctcohort.dataset.progress import progress
+from ctcohort.dataset.queue import queue
 from ctcohort.dataset.story import snakemake_on
 
 SHOWN = 5
@@ -23,8 +25,8 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
     options = parser.parse_args()
     here = Workdir(options.directory)
+    stopped = list(_stopped(here, record_lost_jobs(here)))
     dataset = manifest.read(here)
-    stopped = list(_stopped(here))
     if not dataset.cohort:
         told = "".join(f"\n{line}" for line in stopped)
         raise InputError(f"{here.cohort.absolute()}: nothing has been selected yet{told}")
@@ -33,7 +35,7 @@ def main() -> None:
     write_table(here.status, columns, rows)
     print(f"{len(rows)} accessions")
     print("\n".join(manifest.counts(rows)))
-    print("\n".join(progress(here, dataset, rows, now=time.time())))
+    print("\n".join([*progress(here, dataset, rows, now=time.time()), *queue(here)]))
     print("".join(f"\n{line}\n" for line in stopped), end="")
     again = f"{snakemake_on(here)} --cores all"
     if {row["status_reason"] for row in rows} <= {"not_found", "no_mrn", "invalid_accession"}:
@@ -63,9 +65,16 @@ def main() -> None:
         )
 
 
-def _stopped(here: Workdir) -> Iterator[str]:
+def _stopped(here: Workdir, lost: Sequence[LostJob]) -> Iterator[str]:
     """What holds everything up, the archive's two files and the errors of rules that work on the
-    whole cohort; and what these rules warn of."""
+    whole cohort; and what these rules warn of.
+
+    Parameters
+    ----------
+    lost : sequence of LostJob
+        Jobs on the whole cohort that ended without a word of their own.
+    """
+    ended = {job.rule: job.fault() for job in lost if job.state}
     for file in (here.archive_stop, here.archive_pause):
         if file.exists():
             cause = " ".join(file.read_text(errors="replace").split())
@@ -74,7 +83,9 @@ def _stopped(here: Workdir) -> Iterator[str]:
         log = here.log(stage)
         text = log.read_text(errors="replace") if log.exists() else ""
         place = text.rfind("error: ")
-        if place >= 0:
+        if stage in ended:
+            yield f"{ended[stage].reason}: {ended[stage]}"
+        elif place >= 0:
             yield f"{stage}: {text[place:].strip()}"
         yield from (f"{stage}: {line}" for line in text.splitlines() if line[:9] == "warning: ")
 

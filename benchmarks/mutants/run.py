@@ -69,7 +69,12 @@ def start(name: str, code: CodeType, tests: Sequence[str]) -> int:
         os.dup2(null, 1)
         os.dup2(null, 2)
         plugins = [f"no:{plugin}" for plugin in ("cacheprovider", "xdist", "hypothesispytest")]
-        options = ["-x", "-q", "--noconftest", *(word for plugin in plugins for word in ("-p", plugin))]
+        options = [
+            "-x",
+            "-q",
+            "--noconftest",
+            *(word for plugin in plugins for word in ("-p", plugin)),
+        ]
         paths = [str(ROOT / "tests" / "unit" / test) for test in tests]
         os._exit(int(pytest.main([*options, *paths])))
     except BaseException:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ctcohort.base.reasons import JOB_REASONS
@@ -81,23 +81,26 @@ def recorded(failures: Path, name: str, stage: str) -> Iterator[None]:
         yield
     except Exception as error:
         fault = _as_fault(error, stage)
-        failures.mkdir(parents=True, exist_ok=True)
-        content = {
-            "stage": stage,
-            "reason": fault.reason,
-            "message": str(fault),
-            "transient": fault.transient,
-        }
-        try:
-            part = target.with_name(f".{target.name}.{os.getpid()}")
-            part.write_text(json.dumps(content, indent=1) + "\n")
-            part.replace(target)
-        except OSError:
-            pass  # a full disk: the job's own error line is all that can be left behind
+        with suppress(OSError):  # a full disk: the job's own error line is all that can be left
+            keep_failure(target, stage, fault)
         if fault.reason == "internal_error":
             raise
         raise fault from error
     target.unlink(missing_ok=True)
+
+
+def keep_failure(target: Path, stage: str, fault: Fault) -> None:
+    """Write why a job failed, as `failures/<name>.json`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "stage": stage,
+        "reason": fault.reason,
+        "message": str(fault),
+        "transient": fault.transient,
+    }
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.replace(target)
 
 
 def _as_fault(error: Exception, stage: str) -> Fault:

@@ -54,6 +54,10 @@ JOB_REASONS = {
     "checksum_mismatch": "a file is not the one that was received",
     "unequal_duplicates": "different pixels at one slice position",
     "no_space": "the disk is full",
+    "out_of_time": "the scheduler ended its job at the time limit",
+    "out_of_memory": "its job was killed because it used more memory than it had asked for",
+    "node_lost": "the node that its job ran on went away",
+    "killed": "its job was ended from outside, or before it could say why",
     "internal_error": "a defect of this workflow; please report it",
 }
 
