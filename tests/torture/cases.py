@@ -1032,7 +1032,7 @@ _add(
 # Damaged files (rule 15)
 _add("truncated_native", chest, "truncated_file", damage=_cut(0.7))
 _add("truncated_encapsulated", chest, "truncated_file", syntax=RLELossless, damage=_cut(0.8))
-_add("header_only", lambda: _with_one(PixelData=None), "truncated_file")
+_add("header_only", lambda: _with_one(PixelData=None), "no_pixel_data")
 _add(
     "zero_length_file",
     chest,

@@ -144,6 +144,9 @@ def test_a_padding_of_two_values_is_a_fault() -> None:
 # Decoding
 
 
+ENCAPSULATED_UNCOMPRESSED = uid.UID("1.2.840.10008.1.2.1.98")
+
+
 def image(bits: int, signed: int) -> Dataset:
     (ds,) = make_series(
         Phantom(),
@@ -265,9 +268,59 @@ def test_baseline_jpeg_stays_near() -> None:
     assert np.abs(values.astype(int) - whole).max() < 12
 
 
+@pytest.mark.parametrize("bits", [8, 12])
+def test_sequential_jpeg_of_8_and_12_bits_stays_near(bits: int) -> None:
+    ds = image(12, 0)
+    whole = np.ascontiguousarray(stored(ds) >> (12 - bits)).astype(f"u{1 + (bits > 8)}")
+    frame = imagecodecs.jpeg8_encode(whole, level=98, bitspersample=bits)
+    values = stored_values(with_frame(ds, uid.JPEGExtended12Bit, bytes(frame)))[0]
+    assert 0 < np.abs(values.astype(int) - whole).max() < 25
+
+
+@pytest.mark.parametrize("syntax", [uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K])
+@pytest.mark.parametrize(("bits", "signed"), [(12, 0), (16, 1)])
+def test_high_throughput_jpeg_2000_gives_the_same_values(
+    syntax: str, bits: int, signed: int
+) -> None:
+    ds = image(bits, signed)
+    frame = imagecodecs.htj2k_encode(np.ascontiguousarray(stored(ds)), reversible=True)
+    assert np.array_equal(stored_values(with_frame(ds, syntax, bytes(frame)))[0], stored(ds))
+
+
+@pytest.mark.parametrize(("bits", "signed"), [(12, 0), (16, 1)])
+def test_encapsulated_uncompressed_pixels_are_the_same(bits: int, signed: int) -> None:
+    ds = image(bits, signed)
+    packed = with_frame(ds, ENCAPSULATED_UNCOMPRESSED, ds.PixelData)
+    assert np.array_equal(stored_values(packed)[0], stored(ds))
+    with pytest.raises(Fault, match="a frame has 6142 bytes, expected 6144"):
+        stored_values(with_frame(ds, ENCAPSULATED_UNCOMPRESSED, ds.PixelData[:-2]))
+
+
+@pytest.mark.parametrize(
+    ("syntax", "bits"),
+    [(uid.JPEGLosslessSV1, 12), (uid.JPEGLosslessSV1, 13), (uid.JPEGLSLossless, 8)],
+)
+def test_the_precision_of_the_stream_counts_under_a_header_that_says_more(
+    syntax: str, bits: int
+) -> None:
+    """-5 in 13 bits is 8187: under a header of 16 signed bits it must not stay that."""
+    ds = image(16, 1)
+    truth = np.clip(stored(ds), -(1 << bits - 1), (1 << bits - 1) - 1)
+    coded = (truth & (1 << bits) - 1).astype(np.uint8 if bits == 8 else np.uint16)
+    if syntax == uid.JPEGLSLossless:
+        frame = imagecodecs.jpegls_encode(coded)
+    else:
+        frame = imagecodecs.jpeg8_encode(coded, lossless=True, predictor=1, bitspersample=bits)
+    values = stored_values(with_frame(ds, syntax, bytes(frame)))[0]
+    assert values.min() < 0
+    assert np.array_equal(values, truth)
+
+
 def test_every_syntax_with_a_codec_is_decoded_in_these_tests() -> None:
     tested = {uid.RLELossless, uid.JPEG2000Lossless, uid.JPEG2000, uid.JPEGBaseline8Bit}
     tested |= {uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless}
+    tested |= {uid.JPEGExtended12Bit, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K}
+    tested |= {ENCAPSULATED_UNCOMPRESSED}
     assert set(pixels.CODECS) == tested
     for syntax in pixels.CODECS:
         check_decoder(syntax)
@@ -308,3 +361,42 @@ def test_colour_is_a_fault() -> None:
     ds.SamplesPerPixel = 3
     with pytest.raises(Fault, match="more than one sample per pixel"):
         stored_values(ds)
+
+
+# Private transfer syntaxes
+
+
+def under(ds: Dataset, syntax: str, data: bytes) -> Dataset:
+    """The header of an instance under another transfer syntax; its pixels apart."""
+    header = copy.deepcopy(ds)
+    header.file_meta.TransferSyntaxUID = uid.UID(syntax)
+    header.PixelData = data
+    return header
+
+
+def test_plain_pixels_under_a_private_syntax_are_read() -> None:
+    ds = image(12, 0)
+    plain = under(ds, "1.2.840.113619.5.9", ds.PixelData)
+    assert np.array_equal(stored_values(plain)[0], stored(ds))
+    swapped = under(ds, "1.2.840.113619.5.2", stored(ds).astype(">u2").tobytes())
+    assert np.array_equal(stored_values(swapped)[0], stored(ds))
+
+
+def test_other_pixels_under_a_private_syntax_are_their_vendors() -> None:
+    ds = image(12, 0)
+    with pytest.raises(Fault, match="only its vendor can read them") as caught:
+        stored_values(under(ds, "1.3.46.670589.33.1.4.1", ds.PixelData[:-40]))
+    assert caught.value.reason == "private_compression"
+
+
+def test_a_sample_beyond_the_precision_of_its_stream_is_damage() -> None:
+    ds = image(12, 0)
+    values = stored(ds).copy()
+    frame = bytearray(
+        imagecodecs.jpeg8_encode(values, lossless=True, predictor=1, bitspersample=13)
+    )
+    at = frame.index(b"\xff\xc3") + 4
+    assert frame[at] == 13
+    frame[at] = 11  # what is predicted of the first sample, and so every value, is 3072 less
+    with pytest.raises(Fault, match="samples have more than the stream's 11 bits"):
+        stored_values(with_frame(ds, uid.JPEGLosslessSV1, bytes(frame)))

@@ -29,6 +29,7 @@ SERIES_REASONS = {
     "too_irregular": "volume.irregular_spacing would displace slices by more than is allowed",
     "tilted": "the gantry was tilted and volume.gantry_tilt is exclude",
     "still_arriving": "the archive was still receiving it; asked again by the next run",
+    "no_pixel_data": "headers without pixels, or pixels in a private element of the vendor",
     "unreadable_header": "an attribute that the choice rests on is missing or cannot be read",
 }
 
@@ -51,6 +52,7 @@ JOB_REASONS = {
     "transfer_incomplete": "fewer instances arrived than were listed",
     "undecodable_pixels": "no decoder for the transfer syntax, or the decoder failed",
     "truncated_file": "a file ends before its pixel data does",
+    "private_compression": "the pixels are compressed in a way that only their vendor can read",
     "checksum_mismatch": "a file is not the one that was received",
     "unequal_duplicates": "different pixels at one slice position",
     "no_space": "the disk is full",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ctcohort.base.faults import Fault
+from ctcohort.dicom.encapsulation import is_compressed
 from ctcohort.dicom.headers import CT_CLASSES
 from ctcohort.dicom.reading import UNDEFINED, DicomFile, open_file
 
@@ -18,13 +19,13 @@ def check_whole(path: Path) -> Any:
 
     pydicom reads a truncated file without an exception, so the lengths are compared here. Native
     pixel data must have Rows x Columns x SamplesPerPixel x NumberOfFrames x BitsAllocated / 8 bytes
-    (PS3.5 8.1.1) that lie within the file; encapsulated pixel data must end with a sequence
-    delimiter (PS3.5 A.4). No pixel is decoded.
+    (PS3.5 8.1.1) that lie within the file. Encapsulated pixel data must end with a sequence
+    delimiter (PS3.5 A.4), or every frame must decode; otherwise no pixel is decoded.
 
     Raises
     ------
     Fault
-        `truncated_file`, naming the file.
+        `truncated_file`, `no_pixel_data` or `private_compression`, naming the file.
     """
     try:
         with open(path, "rb") as stream:
@@ -32,6 +33,8 @@ def check_whole(path: Path) -> Any:
             problem = _problem(file, stream)
     except OSError:
         raise
+    except Fault as fault:
+        raise Fault(fault.reason, f"{path}: {fault}") from None
     except Exception as error:  # whatever pydicom and zlib make of half an element
         raise Fault("truncated_file", f"{path}: not readable as DICOM ({error})") from None
     if problem:
@@ -62,19 +65,38 @@ def _problem(file: DicomFile, stream: BinaryIO) -> str:
     size = os.fstat(stream.fileno()).st_size
     expected = pixel_bytes(dataset)
     if file.start is None:
-        return "it has no pixel data"
+        raise Fault("no_pixel_data", "it has no pixel data, or ends before it")
     if file.stream is not stream:  # deflated
         return "" if len(file.value(expected)) >= expected else "pixel data is cut off"
     stream.seek(file.start)
+    if is_compressed(file.transfer_syntax):
+        return "" if _ends(stream, size) else _decoding_problem(file)
     if file.length == UNDEFINED:
-        return "" if _ends(stream, size) else "its compressed pixel data has no end"
+        raise Fault(
+            "private_compression",
+            f"its pixels are compressed, under transfer syntax {file.declared or 'unknown'}, which"
+            " does not say how",
+        )
     if file.length < expected or file.start + file.length > size:
         return f"pixel data has {min(file.length, size - file.start)} bytes of {expected}"
     return ""
 
 
+def _decoding_problem(file: DicomFile) -> str:
+    """Say what is wrong with encapsulated pixel data that no sequence delimiter ends."""
+    from ctcohort.dicom.pixels import stored_values  # codecs and numpy, for few files
+
+    assert file.start is not None
+    file.stream.seek(file.start)
+    try:
+        stored_values(file.dataset, memoryview(file.stream.read(file.length)))
+    except Fault as fault:
+        return f"its compressed pixel data has no end, and does not decode ({fault})"
+    return ""
+
+
 def _ends(stream: BinaryIO, size: int) -> bool:
-    """Whether encapsulated pixel data is closed: walk its fragments (PS3.5 A.4)."""
+    """Return whether a sequence delimiter follows the fragments (PS3.5 A.4)."""
     while True:
         item = stream.read(8)
         if len(item) < 8:

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
-from pydicom.pixels.utils import get_j2k_parameters
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from ctcohort.base.faults import Fault
+from ctcohort.dicom.codestreams import jpeg, jpeg2000, jpeg_ls, rle
+from ctcohort.dicom.encapsulation import frames, is_compressed
+from ctcohort.dicom.integrity import pixel_bytes
+
+
+class Codec(StrEnum):
+    """What decodes a frame; the values are names of imagecodecs."""
+
+    NONE = ""
+    RLE = "packbits"
+    JPEG = "jpeg8"
+    JPEG_LS = "jpegls"
+    JPEG_2000 = "jpeg2k"
+
 
 CODECS = {
-    "1.2.840.10008.1.2.5": "dicomrle",  # RLE
-    "1.2.840.10008.1.2.4.50": "jpeg8",  # JPEG baseline
-    "1.2.840.10008.1.2.4.57": "jpeg8",  # JPEG lossless
-    "1.2.840.10008.1.2.4.70": "jpeg8",  # JPEG lossless, first-order prediction
-    "1.2.840.10008.1.2.4.80": "jpegls",  # JPEG-LS lossless
-    "1.2.840.10008.1.2.4.81": "jpegls",  # JPEG-LS near-lossless
-    "1.2.840.10008.1.2.4.90": "jpeg2k",  # JPEG 2000 lossless
-    "1.2.840.10008.1.2.4.91": "jpeg2k",  # JPEG 2000
+    "1.2.840.10008.1.2.1.98": Codec.NONE,  # encapsulated uncompressed
+    "1.2.840.10008.1.2.5": Codec.RLE,
+    "1.2.840.10008.1.2.4.50": Codec.JPEG,  # baseline, 8 bits
+    "1.2.840.10008.1.2.4.51": Codec.JPEG,  # extended, 12 bits
+    "1.2.840.10008.1.2.4.57": Codec.JPEG,  # lossless
+    "1.2.840.10008.1.2.4.70": Codec.JPEG,  # lossless, first-order prediction
+    "1.2.840.10008.1.2.4.80": Codec.JPEG_LS,  # lossless
+    "1.2.840.10008.1.2.4.81": Codec.JPEG_LS,  # near-lossless
+    "1.2.840.10008.1.2.4.90": Codec.JPEG_2000,  # lossless
+    "1.2.840.10008.1.2.4.91": Codec.JPEG_2000,
+    "1.2.840.10008.1.2.4.201": Codec.JPEG_2000,  # high-throughput, lossless
+    "1.2.840.10008.1.2.4.202": Codec.JPEG_2000,  # high-throughput, lossless, by resolution
+    "1.2.840.10008.1.2.4.203": Codec.JPEG_2000,  # high-throughput
 }
-"""Codec of imagecodecs per compressed transfer syntax: always the same one, so that lossy pixels
-come out the same everywhere. While they decode, other threads run."""
+"""Codec per compressed transfer syntax: always the same one, so that lossy pixels come out the same
+everywhere. While imagecodecs decodes, other threads run."""
+
+GE_BIG_ENDIAN = UID("1.2.840.113619.5.2")
+"""A private transfer syntax of GE: an implicit little-endian data set, big-endian pixels."""
 
 PIXEL_KEYWORDS = (
     "SamplesPerPixel",
@@ -45,9 +65,6 @@ PIXEL_KEYWORDS = (
 )
 """What decoding and padding need of a header."""
 
-_END_OF_IMAGE = b"\xff\xd9"
-"""The marker at the end of every JPEG stream."""
-
 HARMLESS_PADDING_HU = -900.0
 """Padding above this could be tissue, and is only applied where it touches the border (rule 11)."""
 
@@ -63,12 +80,12 @@ class Padding:
 def check_decoder(transfer_syntax: str) -> None:
     """Raise `undecodable_pixels`, naming what is missing, unless pixels can be decoded."""
     syntax = UID(transfer_syntax)
-    if not syntax.is_transfer_syntax or not syntax.is_encapsulated:
+    if not is_compressed(syntax):
         return
     codec = CODECS.get(transfer_syntax)
     if codec is None:
         raise Fault("undecodable_pixels", f"no decoder exists for {syntax.name} ({syntax})")
-    if not getattr(imagecodecs, codec.upper()).available:
+    if codec and not getattr(imagecodecs, codec.upper()).available:
         raise Fault(
             "undecodable_pixels",
             f"{syntax.name} ({syntax}) needs the codec {codec}, which the installed imagecodecs"
@@ -92,26 +109,29 @@ def stored_values(dataset: Any, pixel_data: memoryview | None = None) -> NDArray
     Raises
     ------
     Fault
-        `undecodable_pixels`.
+        `undecodable_pixels` or `private_compression`.
     """
-    syntax = dataset.file_meta.TransferSyntaxUID
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
     check_decoder(syntax)
     if dataset.get("SamplesPerPixel", 1) != 1:
         raise Fault("undecodable_pixels", "more than one sample per pixel: not a CT image")
     bits = dataset.get("BitsStored") or dataset.BitsAllocated
+    compressed = is_compressed(syntax)
     high = dataset.get("HighBit")
-    if not syntax.is_encapsulated and high and high >= bits:
+    if not compressed and high and high >= bits:
         raise Fault(
             "undecodable_pixels",
             f"HighBit is {high} with BitsStored {bits}, expected {bits - 1} (PS3.5 8.1.1): values"
             " that do not begin at bit 0 are not read",
         )
     data = memoryview(dataset.PixelData) if pixel_data is None else pixel_data
+    if syntax.is_private:
+        syntax = _plain_syntax(syntax, dataset, data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deviations that the decoders repair
-            if syntax.is_encapsulated:
-                values, bits = _decoded(dataset, bytes(data), bits)
+            if compressed:
+                values, bits = _decoded(dataset, data, bits)
             else:
                 values, _ = get_decoder(syntax).as_array(data, raw=True, **_options(dataset))
     except Exception as error:
@@ -119,27 +139,69 @@ def stored_values(dataset: Any, pixel_data: memoryview | None = None) -> NDArray
     return _lowest_bits(values.reshape(-1, *values.shape[-2:]), bits, padding_of(dataset))
 
 
-def _decoded(dataset: Any, data: bytes, bits: int) -> tuple[NDArray[np.integer[Any]], int]:
-    """Decompressed frames in the header's signedness, and how many bits of them count."""
-    syntax = dataset.file_meta.TransferSyntaxUID
-    codec = CODECS[syntax]
-    decode = getattr(imagecodecs, f"{codec}_decode")
-    count = int(dataset.get("NumberOfFrames", 1) or 1)
-    size = dataset.BitsAllocated // 8
+def _plain_syntax(private: UID, dataset: Any, data: memoryview) -> UID:
+    """The transfer syntax by which pixels are read that are plain under a private one."""
+    expected = pixel_bytes(dataset)
+    if not expected <= len(data) <= expected + 1:  # an odd length is padded
+        raise Fault(
+            "private_compression",
+            f"its pixels have {len(data)} bytes instead of {expected}, under the private transfer"
+            f" syntax {private}: only its vendor can read them",
+        )
+    return ExplicitVRBigEndian if private == GE_BIG_ENDIAN else ExplicitVRLittleEndian
+
+
+def _decoded(dataset: Any, data: memoryview, bits: int) -> tuple[NDArray[np.integer[Any]], int]:
+    """Decompressed frames in the header's signedness, and how many bits of them count.
+
+    A codestream's own precision counts where it is less than the header's BitsStored, and its own
+    signedness does not: encoders that know no sign write negative values as large ones.
+    """
     kind = "i" if dataset.get("PixelRepresentation", 0) else "u"
-    frames = []
-    for frame in itertools.islice(generate_frames(data, number_of_frames=count), count):
-        if codec == "dicomrle":
-            pixels = np.frombuffer(decode(frame, np.dtype(f"<u{size}")), f"<u{size}")
-            pixels = pixels.reshape(dataset.Rows, dataset.Columns)
-        else:
-            pixels = decode(frame)
-        if codec == "jpeg8" and not frame.rstrip(b"\0\xff").endswith(_END_OF_IMAGE):
-            raise ValueError("the JPEG stream is cut off")  # libjpeg makes up the rest
-        if codec == "jpeg2k":  # its own header counts, where the two differ in sign
-            bits = min(bits, get_j2k_parameters(frame).get("precision", bits))
-        frames.append(pixels.view(f"{kind}{pixels.itemsize}"))
-    return np.stack(frames), bits
+    decoded = []
+    for frame in frames(data, int(dataset.get("NumberOfFrames", 1) or 1)):
+        pixels, precision = _frame(dataset, frame)
+        if CODECS[dataset.file_meta.TransferSyntaxUID] is Codec.JPEG:
+            _check_range(pixels, precision, padding_of(dataset))
+        bits = min(bits, precision)
+        decoded.append(pixels.view(f"{kind}{pixels.itemsize}"))
+    return np.stack(decoded), bits
+
+
+def _frame(dataset: Any, frame: bytes) -> tuple[NDArray[Any], int]:
+    """Pixels (rows, columns) of one frame, and how many bits of them its codestream says count."""
+    rows, columns, bits = dataset.Rows, dataset.Columns, dataset.BitsAllocated
+    match CODECS[dataset.file_meta.TransferSyntaxUID]:
+        case Codec.JPEG:
+            return jpeg.decode(frame)
+        case Codec.JPEG_LS:
+            return jpeg_ls.decode(frame)
+        case Codec.JPEG_2000:
+            return jpeg2000.decode(frame)
+        case Codec.RLE:
+            return rle.decode(frame, rows, columns, bits // 8), bits
+    size = rows * columns * bits // 8
+    if not size <= len(frame) <= size + 1:  # an odd length is padded
+        raise ValueError(f"a frame has {len(frame)} bytes, expected {size}")
+    return np.frombuffer(frame[:size], f"<u{bits // 8}").reshape(rows, columns), bits
+
+
+def _check_range(pixels: NDArray[Any], precision: int, padding: Padding | None) -> None:
+    """Raise if samples have more bits than their stream says, as damaged differences add up to.
+
+    Bits above the precision may be those of a sign, and padding need not fit.
+    """
+    signed = pixels.view(f"i{pixels.itemsize}")
+    low, high = -(1 << precision - 1), (1 << precision) - 1
+    if precision >= 8 * pixels.itemsize or (low <= signed.min() and signed.max() <= high):
+        return
+    beyond = (signed < low) | (signed > high)
+    if padding is not None:
+        mask = (1 << 8 * pixels.itemsize) - 1
+        first, last = padding.first & mask, padding.last & mask
+        beyond &= (pixels < first) | (pixels > last)
+    if beyond.any():
+        raise ValueError(f"{beyond.sum()} samples have more than the stream's {precision} bits")
 
 
 def _lowest_bits(

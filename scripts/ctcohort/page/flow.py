@@ -71,7 +71,7 @@ STEPS = (
             {
                 *("no_geometry", "too_few_slices", "not_axial", "mixed_geometry", "tilted"),
                 *("conflicting_instances", "duplicate_positions", "no_rescale", "not_hounsfield"),
-                *("too_irregular", "fov_too_small", "unreadable_header"),
+                *("too_irregular", "fov_too_small", "unreadable_header", "no_pixel_data"),
                 # candidates that only lose to another one never leave an accession without any
                 *("fewer_slices", "tie_lost"),
             }
@@ -90,7 +90,7 @@ STEPS = (
         frozenset(
             {
                 *("undecodable_pixels", "truncated_file", "checksum_mismatch", "no_space"),
-                *("unequal_duplicates", "internal_error"),
+                *("private_compression", "unequal_duplicates", "internal_error"),
             }
         ),
     ),

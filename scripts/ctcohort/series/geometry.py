@@ -439,6 +439,8 @@ def _unusable(stack: Stack) -> str:
     uids = Counter((s.header.sop_instance_uid, s.index) for s in everything)
     if any(s.header.conflicting for s in everything) or max(uids.values()) > 1:
         return "conflicting_instances"
+    if any(s.header.pixels is False for s in everything):
+        return "no_pixel_data"
     if any(s.frame.rescale_type.upper() not in HOUNSFIELD_NAMES for s in everything):
         return "not_hounsfield"
     if any(

@@ -282,7 +282,7 @@ def _opened(path: Path, sha256: str) -> _File:
     stream = io.BytesIO(received_bytes(path, sha256))
     file = open_file(stream, TAGS)
     if file.start is None:
-        raise Fault("truncated_file", f"{path}: has no pixel data")
+        raise Fault("no_pixel_data", f"{path}: has no pixel data")
     deflated = file.stream is not stream
     return _File(path, sha256, file.dataset, None if deflated else file.start, file.length)
 
