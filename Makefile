@@ -8,7 +8,7 @@ VENV = .venv
 CT_COHORT_ENV ?= $(VENV)
 BIN = $(CT_COHORT_ENV)/bin
 
-.PHONY: help env directory slurm merge demo test lint status page explain verify prune purge guard release check-archive key lock
+.PHONY: help env directory slurm merge demo test mutants lint status page explain verify prune purge guard release check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make release DIR=...  release/: volumes and a table without identity"
 	@echo "make check-archive ACCESSION=... DIR=...   try the archive of a working directory's config"
 	@echo "make key KEY=...      make the private key that names patients"
+	@echo "make mutants          one-line mistakes that the unit tests do not notice"
 	@echo "make lint             what CI checks besides the tests"
 	@echo "make lock             renew the lock files"
 
@@ -70,6 +71,9 @@ demo: env
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n $$(nproc 2>/dev/null || echo 2) --dist loadgroup $(TESTS)
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.mutants.run $(MODULES)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

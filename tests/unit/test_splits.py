@@ -74,9 +74,10 @@ def test_a_share_of_one_takes_everybody(only: str) -> None:
     assert {split_of(str(n), shares, 0) for n in range(1000)} == {only}
 
 
-def test_shares_that_sum_to_a_little_less_than_one_leave_nobody_out() -> None:
-    shares = {"train": 0.0, "val": 1e-12, "test": 0.0}
-    assert {split_of(str(n), shares, 0) for n in range(100)} == {"val"}
+@pytest.mark.parametrize("only", NAMES)
+def test_shares_that_sum_to_a_little_less_than_one_leave_nobody_out(only: str) -> None:
+    shares = {name: 1e-12 * (name == only) for name in NAMES}
+    assert {split_of(str(n), shares, 0) for n in range(100)} == {only}
 
 
 LABELS = [("yes", 30), ("no", 900), ("unknown", 7)]
@@ -95,6 +96,19 @@ def test_strata_have_their_shares_to_less_than_one_patient(seed: int) -> None:
         found = Counter(split for patient, split in sets.items() if patient.startswith(label))
         for name, share in SHARES.items():
             assert abs(found[name] - share * count) < 1
+
+
+def test_the_names_of_patients_do_not_decide_within_a_stratum() -> None:
+    sets = stratified({f"{n:03d}": "all" for n in range(100)}, SHARES, 0)
+    changes = sum(sets[f"{n:03d}"] != sets[f"{n + 1:03d}"] for n in range(99))
+    assert changes > 20
+
+
+def test_a_column_to_stratify_by_is_used() -> None:
+    cohort = [event(f"A{n}", f"{n}") | {"label": "yes"} for n in range(30)]
+    counts = Counter(assigned(cohort, stratify="label").values())
+    assert all(abs(counts[name] - share * 30) < 1 for name, share in SHARES.items())
+    assert Counter(assigned(cohort).values()) != counts
 
 
 def test_strata_of_one_patient_keep_the_shares_on_average() -> None:

@@ -1,7 +1,8 @@
 """Where conda is the rule: environments ahead of time, and commands that install nothing.
 
 A stub stands for conda: it writes down what it is asked for and makes environments that hand on to
-this test's interpreter. What environments hold is the subject of tests/unit/test_environments.py.
+this test's interpreter. What environments hold is the subject of
+tests/machine/test_environments.py.
 """
 
 from __future__ import annotations

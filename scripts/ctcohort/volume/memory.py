@@ -14,7 +14,7 @@ THREAD_MB = 16
 def peak_mb(row: Mapping[str, str], spacing_mm: float | Sequence[float] | None) -> int:
     """Memory to ask for, in MB: above the peak of ``preprocess_volume.py``, not far above.
 
-    Fitted to whole processes; `tests/unit/test_memory.py` holds it to what they take.
+    Fitted to whole processes; `tests/machine/test_memory.py` holds it to what they take.
 
     Parameters
     ----------

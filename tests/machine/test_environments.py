@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .opened import REPOSITORY
+from tests.unit.opened import REPOSITORY
 
 WORKFLOW = REPOSITORY / "envs" / "workflow.yaml"
 """The one in which Snakemake and the commands run; the others are of rules."""
@@ -120,9 +120,9 @@ def test_every_rule_that_runs_a_script_names_its_environment() -> None:
 # What they hold
 
 
-def _pip(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(python), "-m", "pip", "--disable-pip-version-check", *arguments],
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -134,7 +134,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Skips where no package index answers."""
     folder = tmp_path_factory.mktemp("index")
     got = _pip(
-        Path(sys.executable), "download", "--quiet", "--no-deps", "--retries=0", "--timeout=10",
+        "download", "--quiet", "--no-deps", "--retries=0", "--timeout=10",
         f"--dest={folder}", f"packaging=={pins()['packaging']}",
     )  # fmt: skip
     if got.returncode:
@@ -161,7 +161,7 @@ def test_an_environment_holds_what_its_rules_import_and_nothing_else(
 ) -> None:
     assert scripts_of(env)
     packages = set(specification(env)) - {"python"}
-    venv.create(tmp_path / "env", with_pip=True, symlinks=True)
+    venv.create(tmp_path / "env", symlinks=True)
     python = tmp_path / "env" / "bin" / "python"
     if packages:
         locked = pins()
@@ -169,8 +169,9 @@ def test_an_environment_holds_what_its_rules_import_and_nothing_else(
         constraints = tmp_path / "constraints.txt"
         constraints.write_text("".join(f"{name}=={version}\n" for name, version in locked.items()))
         done = _pip(
-            python, "install", "--quiet", "--only-binary=:all:", "-c", str(constraints), *wanted
-        )
+            "--python", str(python), "install", "--quiet", "--no-compile", "--only-binary=:all:",
+            f"--constraint={constraints}", *wanted,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
     run = probe(python, env)
     assert run.returncode == 0, f"{env.name} lacks a package: {run.stderr}"

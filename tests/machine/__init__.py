@@ -1,0 +1,1 @@
+"""What the workflow needs of a machine: packages from an index, and memory."""
