@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ctcohort.base.faults import run
 from ctcohort.base.workdir import Workdir
-from ctcohort.release import guard
+from ctcohort.release.guard import gather, search
 
 HERE = Workdir()
 
@@ -25,16 +25,16 @@ def main() -> None:
     columns = json.loads(options.columns)
     leave = [Path(path) for path in json.loads(options.leave) if path]
     leave += [options.reports, HERE.cohort, HERE.raws, HERE.release]
-    identities = guard.identities_here(
+    identities = gather.identities_here(
         options.reports, columns, programs=options.words, accessions=False
     )
-    findings = guard.search(Path(), identities, leave=leave, threads=options.threads)
+    findings = search.search(Path(), identities, leave=leave, threads=options.threads)
     if HERE.release.is_dir():
-        strict = guard.identities_here(
+        strict = gather.identities_here(
             options.reports, columns, programs=options.words, accessions=True
         )
         strict.any_date = strict.any_uid = True
-        released = guard.search(HERE.release, strict, threads=options.threads)
+        released = search.search(HERE.release, strict, threads=options.threads)
         findings += [finding.below(HERE.release) for finding in released]
     for line in identities.limits():
         print(f"warning: {line}")
@@ -45,7 +45,7 @@ def main() -> None:
             " index/, which needs them to find its files: let nobody else read index/"
         )
     found = [finding for finding in findings if not finding.is_archive_path]
-    lines = guard.summary(found)
+    lines = search.summary(found)
     print("".join(f"{line}\n" for line in lines[:SHOWN]), end="")
     if len(lines) > SHOWN:
         print(f"... and {len(lines) - SHOWN} more files")

@@ -10,7 +10,8 @@ from ctcohort.base.privacy import private_key
 from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import read_reviews
 from ctcohort.config.settings import ReleaseSettings, parse
-from ctcohort.release import guard, release
+from ctcohort.release import release
+from ctcohort.release.guard import gather
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
         key=key,
         reviews=read_reviews(options.reviews),
         identities=partial(
-            guard.identities_here, options.reports, json.loads(options.columns), accessions=True
+            gather.identities_here, options.reports, json.loads(options.columns), accessions=True
         ),
         threads=options.threads,
     )

@@ -24,9 +24,10 @@ from ctcohort.base.files import write_table
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import Identity, make_series, write_files
-from ctcohort.release import guard
-from ctcohort.release.guard import check_volume, search
-from ctcohort.release.identities import BIRTH_DATE, MRN, NAME, Hit, Identities
+from ctcohort.release.guard import content, gather
+from ctcohort.release.guard.identities import BIRTH_DATE, MRN, NAME, Hit, Identities
+from ctcohort.release.guard.search import search
+from ctcohort.release.guard.volume_file import check_volume
 from ctcohort.volume import npz
 from ctcohort.volume.nifti import export
 
@@ -395,7 +396,7 @@ def test_what_numpy_packs_itself_is_no_volume_of_ours(tmp_path: Path) -> None:
 def test_a_large_volume_is_read_in_pieces(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(-1000, 1000, (64, 128, 129)).astype(np.int16)
     npz.write(tmp_path / "A1.npz", {**volume(), "ct": noise})
-    assert (tmp_path / "A1.npz").stat().st_size > 2 * guard.STEP
+    assert (tmp_path / "A1.npz").stat().st_size > 2 * content.STEP
     assert check_volume(tmp_path / "A1.npz").faults == []
 
 
@@ -417,7 +418,7 @@ def test_patients_are_known_by_tables_and_headers(here: Path) -> None:
 
     def known(*, accessions: bool) -> set[str]:
         columns = {"accession": "Acc", "mrn": "PatNo", "protocol": "P"}
-        identities = guard.identities_here(here / "reports.csv", columns, accessions=accessions)
+        identities = gather.identities_here(here / "reports.csv", columns, accessions=accessions)
         words = "A77001 77001 Hippocampus 1951-07-23 Quasimodo A77002 77002 77003 MRN88004"
         words += " Esmeralda Grace 1960-12-31 A77005 Ann"
         return {word for word in words.split() if any(identities.hits(word.encode()))}
@@ -430,7 +431,7 @@ def test_patients_are_known_by_tables_and_headers(here: Path) -> None:
 def test_words_of_the_workflow_are_no_names(here: Path) -> None:
     columns = {"accession": "a", "mrn": "m"}
     (here / "reports.csv").write_text("a,m,name\nA1,77001,Slices^Reading\nA2,77002,Page^Quirin\n")
-    identities = guard.identities_here(here / "reports.csv", columns, accessions=False)
+    identities = gather.identities_here(here / "reports.csv", columns, accessions=False)
     assert list(identities.hits(b"reading slices of a page")) == [Hit(0, 14, NAME)]
     assert list(identities.hits(b"reading the slices of a page")) == []
     assert [hit.kind for hit in identities.hits(b"Quirin")] == [NAME]
@@ -502,7 +503,7 @@ def test_a_search_for_nobody_is_refused(here: Path) -> None:
             (here / "reports.csv").write_text(table)
         for accessions in (False, True):
             with pytest.raises(InputError, match="no patient is known in"):
-                guard.identities_here(here / "reports.csv", columns, accessions=accessions)
+                gather.identities_here(here / "reports.csv", columns, accessions=accessions)
 
 
 def _view(base: sqlite3.Connection) -> None:

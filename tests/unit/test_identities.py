@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctcohort.release.identities import (
+from ctcohort.release.guard.identities import (
     ACCESSION,
     BIRTH_DATE,
     DATE,

@@ -28,7 +28,7 @@ from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import make_series, write_files
 from ctcohort.release import release
 from ctcohort.release.datacard import CITATION
-from ctcohort.release.identities import ACCESSION, BIRTH_DATE, MRN, NAME, Identities
+from ctcohort.release.guard.identities import ACCESSION, BIRTH_DATE, MRN, NAME, Identities
 from ctcohort.volume import npz
 from ctcohort.volume.record import ScanRecord
 from tests.records import scan_record

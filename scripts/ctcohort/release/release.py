@@ -33,9 +33,10 @@ from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import Review
 from ctcohort.config.settings import ReleaseSettings
 from ctcohort.dataset import manifest
-from ctcohort.release import guard, key_table
+from ctcohort.release import key_table
 from ctcohort.release.datacard import card
-from ctcohort.release.identities import Identities
+from ctcohort.release.guard import search, volume_file
+from ctcohort.release.guard.identities import Identities
 from ctcohort.volume.faces import face_possible
 from ctcohort.volume.record import ScanRecord
 
@@ -384,12 +385,12 @@ def _build(
         target, earlier = part / f"{name}.npz", final / f"{name}.npz"
         if earlier.exists():
             os.link(earlier, target)
-            proof = guard.check_volume(target)
+            proof = volume_file.check_volume(target)
             if not proof.faults and proof.sha256 == scan.row["npz_sha256"]:
                 return [] if proof.wide else [target]
             target.unlink()
         copy(scan.volume, target)
-        proof = guard.check_volume(target)
+        proof = volume_file.check_volume(target)
         if proof.sha256 != scan.row["npz_sha256"]:
             raise InputError(
                 f"{scan.volume} is not the file that manifest.csv describes; run `make verify`, or"
@@ -406,9 +407,9 @@ def _build(
 def _guard(part: Path, proven: Sequence[Path], identities: Identities) -> None:
     """Nothing is there that may not be: volumes that are `proven` to hold no text hold none."""
     identities.any_date = identities.any_uid = True
-    findings = guard.search(part, identities, leave=proven)
+    findings = search.search(part, identities, leave=proven)
     if findings:
-        shown = "".join(f"\n  {line}" for line in guard.summary(findings))
+        shown = "".join(f"\n  {line}" for line in search.summary(findings))
         raise InputError(
             f"the guard found what a release may not hold; nothing was released:{shown}\n"
             "A column that columns.carry names can be taken out of it; a scan can be reviewed as"

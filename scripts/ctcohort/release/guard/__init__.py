@@ -1,0 +1,1 @@
+"""The guard: no identifier of a patient where none may be."""
