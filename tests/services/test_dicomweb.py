@@ -97,7 +97,7 @@ def test_a_second_index_asks_only_for_what_was_not_found(hospital, server, tmp_p
 
 
 def test_pages_are_followed_until_nothing_new_comes(server, monkeypatch):
-    monkeypatch.setattr("ctcohort.archives.dicomweb.PAGE", 2)
+    monkeypatch.setattr("ctcohort.archives.dicomweb.PAGES", (2,))
     assert len(archive_of(server).find(accession("A0001"))) == 5
 
 

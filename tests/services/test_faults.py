@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import socket
 import ssl
@@ -262,9 +263,24 @@ def test_a_series_still_arriving_is_asked_again(stored, tmp_path):
         assert "A0001" in run.chosen()
 
 
-def test_an_archive_that_miscounts_is_not_waited_for(stored, tmp_path):
+def test_a_count_that_is_too_small_is_not_waited_for(stored, tmp_path):
+    with serving_stored(stored, counted=lambda _series, count: count - 3) as server:
+        run = run_on(server.url, tmp_path)
+        run.index()
+        assert "A0001" in run.chosen()
+
+
+def test_a_count_that_is_larger_than_what_is_given_leaves_no_volume(stored, tmp_path):
     with serving_stored(stored, counted=lambda _series, count: count + 3) as server:
         run = run_on(server.url, tmp_path)
+        result = run.index()
+        assert not run.chosen()
+        assert "A0001: the archive counts 43 instances in a series and gives 40" in result.stdout
+        series = [path for path in server.requests if re.search(r"/series/[0-9.]+$", path)]
+        run.index()
+        again = [path for path in server.requests if re.search(r"/series/[0-9.]+$", path)]
+        assert again == series  # the files that are there are not fetched again
+        server.counted = lambda _series, count: count
         run.index()
         assert "A0001" in run.chosen()
 
@@ -358,9 +374,9 @@ def test_a_download_killed_at_any_moment_goes_on_where_it_was(long_series, tmp_p
 
 
 def test_a_trickle_counts_as_a_stall(long_series, tmp_path, monkeypatch):
-    from ctcohort.archives import dicomweb
+    from ctcohort.archives import dicomweb, web
 
-    monkeypatch.setattr(dicomweb, "SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(web, "SILENT_SECONDS", 0.3)
     monkeypatch.chdir(tmp_path)
     folder, headers = long_series
     with serving_stored(read_folder(folder)) as server:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import index_series
-from ctcohort.archives import dicomweb
+from ctcohort.archives import web
 from ctcohort.archives.dicomweb import DicomwebArchive
 from ctcohort.base.faults import Fault
 from ctcohort.config.hours import DAYS
@@ -161,7 +161,7 @@ def recalling(server, path, seconds):
 def test_what_is_nearline_is_asked_for_once_and_waited_for(
     server, long_series, working, monkeypatch
 ):
-    monkeypatch.setattr(dicomweb, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(web, "SILENT_SECONDS", 0.2)
     headers = long_series[1]
     path = headers[0].series_uid
     recalling(server, path, 1.0)
@@ -174,7 +174,7 @@ def test_what_is_nearline_is_asked_for_once_and_waited_for(
 def test_a_recall_that_never_ends_is_given_up_without_another(
     server, long_series, working, monkeypatch
 ):
-    monkeypatch.setattr(dicomweb, "RECALL_SECONDS", 0.3)
+    monkeypatch.setattr(web, "RECALL_SECONDS", 0.3)
     headers = long_series[1]
     path = headers[0].series_uid
     recalling(server, path, 1.0)
@@ -186,7 +186,7 @@ def test_a_recall_that_never_ends_is_given_up_without_another(
 
 
 def test_what_is_online_and_silent_is_asked_for_again(server, long_series, working, monkeypatch):
-    monkeypatch.setattr(dicomweb, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(web, "SILENT_SECONDS", 0.2)
     headers = long_series[1]
     path = headers[0].series_uid
     server.fault = lambda request: (

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ctcohort.archives.protocol import Changed, FoundSeries, Query
+from ctcohort.archives.protocol import Changed, FoundSeries, Query, Stopped
 from ctcohort.base.faults import Fault
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import ACCESSION_REASONS, SERIES_REASONS
@@ -197,11 +197,31 @@ def test_a_transient_fault_gives_no_answer_and_the_next_run_asks_again(where: ob
 
 
 @pytest.mark.parametrize("where", ["find", 2])
-def test_a_permanent_fault_stops_the_index(where: object) -> None:
+def test_a_refusal_is_the_accessions_own_and_asked_again(where: object) -> None:
     archive = Remote(series(5))
     archive.fault, archive.fault_at = Fault("archive_refused", "x"), where  # type: ignore[assignment]
-    with pytest.raises(Fault):
+    assert only(index(archive)) == "archive_refused"
+    archive.fault = None
+    assert reasons(index(archive)) == {2: "selected"}
+
+
+@pytest.mark.parametrize("where", ["find", 2])
+def test_a_stop_ends_the_index(where: object) -> None:
+    archive = Remote(series(5))
+    archive.fault, archive.fault_at = Stopped("archive_refused", "x"), where  # type: ignore[assignment]
+    with pytest.raises(Stopped):
         index(archive)
+
+
+def test_an_unforeseen_answer_stops_nothing_and_quotes_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    archive = Remote(series(5))
+    archive.fault, archive.fault_at = ValueError("DOE^JANE"), 2  # type: ignore[assignment]
+    assert only(index(archive)) == "no_answer"
+    told = capsys.readouterr().err
+    assert told.startswith("A1: ValueError at test_indexing.py:")
+    assert "DOE" not in told
 
 
 def test_what_had_arrived_before_a_fault_is_not_asked_again() -> None:

@@ -1,45 +1,52 @@
 """A DICOMweb archive: QIDO-RS for what there is, WADO-RS for headers and files (PS3.18 10).
 
 An answer is believed only where it proves itself: accessions are compared here, because archives
-match them loosely; a reply is whole only at its closing delimiter, because archives send no length.
+match them loosely; lists are held against the archive's own count, because archives cut them short;
+a reply is whole only at its closing delimiter, because archives send no length.
 """
 
 from __future__ import annotations
 
-import email.utils
-import json
+import os
 import re
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import requests
-import urllib3
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
-from requests.adapters import HTTPAdapter
 
-from ctcohort.archives.credentials import TokenRefused, auth_of
-from ctcohort.archives.manners import STOP, Manners
 from ctcohort.archives.multipart import PartReader, boundary_of
 from ctcohort.archives.network import NetworkArchive
-from ctcohort.archives.protocol import Arrived, Changed, FoundSeries, Query, nobody
+from ctcohort.archives.protocol import Arrived, Changed, FoundSeries, Query, Stopped, nobody
 from ctcohort.archives.retrying import FIRST_SECONDS, Patience, Transient
-from ctcohort.base.faults import Fault, InputError
+from ctcohort.archives.web import (
+    Forbidden,
+    NotThere,
+    Refused,
+    Reply,
+    ServerError,
+    Web,
+    longest_silence,
+    not_dicomweb,
+)
+from ctcohort.base.faults import Fault
 from ctcohort.base.naming import is_uid
-from ctcohort.dicom.headers import CT_IMAGE, KEYWORDS, Header, header_of
+from ctcohort.dicom.dicom_json import Row, dataset_of, tag_of, text_of
+from ctcohort.dicom.headers import CT_CLASSES, CT_IMAGE, Frame, Header, header_of
+from ctcohort.dicom.integrity import check_whole
 
-JSON = "application/dicom+json"
-STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+MULTIPART = 'multipart/related; type="application/dicom"'
+AS_STORED = "; transfer-syntax=*"
 """Instances as they are stored (PS3.18 8.7.3.5.2): nothing is transcoded."""
-ANY_SYNTAX = 'multipart/related; type="application/dicom"'
-"""For archives that do not know the wildcard: the archive may decompress."""
+SERIES_FORMS = (MULTIPART + AS_STORED, MULTIPART)
+INSTANCE_FORMS = (*SERIES_FORMS, "application/dicom" + AS_STORED, "application/dicom")
+"""What is asked for, in turn, where the archive does not know a form. Without the wildcard, the
+archive may decompress; a single part is no standard form, and the only one of some archives."""
 
 SERIES_FIELDS = (
     "Modality",
@@ -47,77 +54,113 @@ SERIES_FIELDS = (
     "SOPClassUID",
     "InstanceAvailability",
 )
-PAGE = 500
+STUDY_FIELDS = ("NumberOfStudyRelatedSeries",)
+_FIELDS = {"studies": STUDY_FIELDS, "series": SERIES_FIELDS, "instances": ()}
+_UNIQUE = {
+    "studies": "StudyInstanceUID",
+    "series": "SeriesInstanceUID",
+    "instances": "SOPInstanceUID",
+}
 
-CONNECT_SECONDS = 10.0
-SILENT_SECONDS = 60.0
-"""Longest wait for the next byte."""
-RECALL_SECONDS = 3600.0
-"""Longest silence of a series that is NEARLINE (PS3.3 C.4.23.1.1): one request, because each
-further one may start another recall."""
-SLOWEST = 1000.0
-"""Bytes per second; an archive that stays below for SILENT_SECONDS has stalled."""
-CHUNK = 1 << 18
+PAGES = (500, 200, 100, 50, 20)
+"""Rows asked for at once; a smaller number where the archive refuses one."""
+SMALLEST_LIMIT = 10
+"""No archive is known that answers with fewer rows than these at once and has more."""
 
-BUSY = (408, 425, 429, 500, 502, 503, 504)
+TYPICAL = (
+    "ImageType",
+    "SeriesNumber",
+    "Manufacturer",
+    "SliceThickness",
+    "KVP",
+    "AcquisitionNumber",
+    "InstanceNumber",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "RescaleSlope",
+    "RescaleIntercept",
+)
+"""Attributes of type 1 and 2 of a CT image (PS3.3 A.3): the header of a sound file has them all, if
+only empty. An answer without one of them either tells less than the file, or the file is not
+sound."""
+TYPICAL_MULTIFRAME = ("ImageType", "PerFrameFunctionalGroupsSequence")
+READABLE = ("position", "orientation", "pixel_spacing", "slope", "intercept", "image_type")
+"""Facts of a frame without which it cannot be used."""
 
-_Row = dict[str, Any]
-"""A dataset as DICOM JSON (PS3.18 F.2)."""
+CRASHES = 3
+"""Answers of 500 to one form of a request before another form is tried."""
+
+SHARE = 1 / 3
+"""The part of `patience_seconds` that one way of asking may lose before another is tried."""
+
 _RESERVED = re.compile(r"[^A-Za-z0-9._~-]")
-
-
-def _tag(keyword: str) -> str:
-    return f"{tag_for_keyword(keyword):08X}"
-
-
-_TAGS = tuple(map(_tag, KEYWORDS))
 _INSTANCE = tag_for_keyword("SOPInstanceUID")
-_INCLUDE = [("includefield", _tag(keyword)) for keyword in SERIES_FIELDS]
+_SERIES = tag_for_keyword("SeriesInstanceUID")
 
 
-class DicomwebArchive(NetworkArchive[_Row]):
+class DicomwebArchive(NetworkArchive[Row]):
     """See `protocol.Archive` and `network.NetworkArchive`."""
 
     def __init__(self, settings: Mapping[str, Any], *, key: bytes) -> None:
         super().__init__(settings, key=key)
-        dicomweb = settings["dicomweb"]
-        self.url = (dicomweb["url"] or "").rstrip("/")
-        if not self.url:
-            raise InputError(
-                "archive.dicomweb.url is not set; expected the root of the archive's DICOMweb"
-                " service, e.g. https://archive.example.org/dicom-web"
-            )
-        self.session = _session(dicomweb)
-        self.session.auth = auth_of(dicomweb, _session(dicomweb))
-        self._accept = STORED
+        self.web = Web(settings, self.manners)
+        self._limit = PAGES[0]
+        self._with_fields = True
+        self._longest: dict[str, int] = {}
+        self._form: dict[tuple[str, ...], int] = {}
+        self._nothing_is_404: bool | None = None
 
     @staticmethod
-    def text_of(row: _Row, keyword: str) -> str:
-        return _value(row, keyword)
+    def text_of(row: Row, keyword: str) -> str:
+        return text_of(row, keyword)
 
     def prepare(self, *, threads: int) -> None:  # noqa: ARG002
         """Ask for a study that cannot exist: address, certificate and secrets must be right."""
         patience = Patience(min(self.patience_seconds, FIRST_SECONDS))
-        self._search("/studies", [("StudyInstanceUID", "1.2.3")], patience)
+        self._search("studies", "/studies", [("StudyInstanceUID", "1.2.3")], patience)
 
     def find(self, query: Query) -> list[FoundSeries]:
         patience = self.patience()
         return [
             self._found(study, row)
             for uid, study in self.matching_studies(query, patience).items()
-            for row in self._search(f"/studies/{uid}/series", _INCLUDE, patience)
-            if _value(row, "SeriesInstanceUID")
+            for row in self._series_of(uid, study, patience)
         ]
 
     def headers(self, series: FoundSeries) -> list[Header]:
-        path = f"/studies/{series.study_uid}/series/{series.series_uid}/metadata"
-        try:
-            rows, _ = self.patience().insist(partial(self._json, "headers", path))
-        except _NotThere:
-            raise Changed(f"the archive no longer has series {series.series_uid}") from None
-        found = (header_of(_dataset(row), key=self.key) for row in rows)
-        named = {one.sop_instance_uid: one for one in found if is_uid(one.sop_instance_uid)}
-        return list(named.values())
+        """See `protocol.Archive.headers`.
+
+        Where `/metadata` gives fewer instances than the archive counts, or tells less of them than
+        their files, the instances are listed, and their files fetched and read.
+        """
+        patience = self.patience()
+        rows, more = self._metadata(series, patience)
+        listed = set(rows)
+        if more or not series.instances or len(rows) < series.instances:
+            found = self._listed(series, patience)
+            listed |= found
+            more = more and not found
+        if not listed and not series.instances:
+            raise Changed(f"the archive no longer has series {series.series_uid}")
+        if more:  # it does not say how many
+            series = replace(series, instances=max(series.instances, len(listed) + 1))
+        if len(rows) == len(listed) >= series.instances:
+            told = {uid: self._header(series, row) for uid, row in rows.items()}
+            if self._tells_all(series, rows, told):
+                return list(told.values())
+        headers = self.look(series, listed)
+        if not headers:
+            raise Fault(
+                "archive_unreachable",
+                f"the archive counts {series.instances} instances in a series and gives none; run"
+                " again later",
+                transient=True,
+            )
+        return headers
 
     def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
         """One stream for a series of which nothing is there yet; else one request per instance."""
@@ -125,333 +168,404 @@ class DicomwebArchive(NetworkArchive[_Row]):
             return
         study, series = instances[0].study_uid, instances[0].series_uid
         patience = Patience(self.patience_seconds, reason="transfer_incomplete")
-        transfer = _Transfer(into, arrived, self._longest_silence(study, series, patience))
-        path = f"/studies/{study}/series/{series}"
+        whole = not any(into.glob("*.dcm"))
+        row = self._row_of(study, series, patience)
+        if whole and row and self.instance_count(row) > len(instances):
+            raise Changed(
+                f"the archive counts more instances in series {series} than it had listed"
+            )
         missing = {header.sop_instance_uid for header in instances}
-        if not any(into.glob("*.dcm")):
-            patience.insist(partial(self._stream, path, missing, transfer, patience))
-        for uid in sorted(missing):
-            url, one = f"{path}/instances/{uid}", {uid}
-            patience.insist(partial(self._receive, url, one, transfer))
+        silence = _silence(row, series)
+        transfer = _Transfer(study, series, missing, into, arrived, silence)
+        self._retrieve(transfer, patience, whole=whole)
 
-    def studies_with_uid(self, uid: str, patience: Patience) -> list[_Row]:
-        return self._search("/studies", [("StudyInstanceUID", quote(uid, safe=""))], patience)
+    def fetch_to_look(
+        self, series: FoundSeries, missing: set[str], into: Path, *, whole: bool
+    ) -> None:
+        patience = Patience(self.patience_seconds, reason="transfer_incomplete")
+        study, uid = series.study_uid, series.series_uid
+        silence = _silence(self._row_of(study, uid, patience), uid)
+        transfer = _Transfer(study, uid, missing, into, nobody, silence, unlisted=whole)
+        self._retrieve(transfer, patience, whole=whole)
 
-    def studies_with_accession(self, number: str, patience: Patience) -> list[_Row]:
+    def studies_with_uid(self, uid: str, patience: Patience) -> list[Row]:
+        terms = [("StudyInstanceUID", quote(uid, safe=""))]
+        return self._search("studies", "/studies", terms, patience, count=1)
+
+    def studies_with_accession(self, number: str, patience: Patience) -> list[Row]:
         """Query for an accession; archives ignore case, take a comma for a list, or answer with
         everything, so that only answers with this number are returned.
 
         Orthanc 1.10 does not decode percent-encoded values. What it does not find is asked for
-        again with a wildcard (PS3.4 C.2.2.2.4) for every character that had to be encoded.
+        again with a wildcard (PS3.4 C.2.2.2.4) for every character that had to be encoded; an
+        archive without wildcards may refuse that.
         """
         encoded, wildcards = quote(number, safe=""), _RESERVED.sub("?", number)
         for value in dict.fromkeys((encoded, wildcards)):
-            rows = self._search("/studies", [("AccessionNumber", value)], patience)
-            rows = [row for row in rows if _value(row, "AccessionNumber") == number]
+            try:
+                rows = self._search("studies", "/studies", [("AccessionNumber", value)], patience)
+            except Refused:
+                if value == encoded:
+                    raise
+                return []
+            rows = [row for row in rows if text_of(row, "AccessionNumber") == number]
             if rows:
                 return rows
         return []
 
-    def _found(self, study: _Row, row: _Row) -> FoundSeries:
-        modality, instances = _value(row, "Modality"), self.instance_count(row)
+    def _series_of(self, uid: str, study: Row, patience: Patience) -> list[Row]:
+        count = text_of(study, "NumberOfStudyRelatedSeries")
+        count_of_series = int(count) if count.isdecimal() else 0
+        path = f"/studies/{uid}/series"
+        return self._search("series", path, [], patience, count=count_of_series)
+
+    def _found(self, study: Row, row: Row) -> FoundSeries:
+        modality, instances = text_of(row, "Modality"), self.instance_count(row)
         at_most: int | None = None
         if modality not in ("", "CT"):
             at_most = 0
-        elif instances and _value(row, "SOPClassUID") == CT_IMAGE:
+        elif instances and text_of(row, "SOPClassUID") == CT_IMAGE:
             at_most = instances
         return self.found_series(study, row, instances=instances, slices_at_most=at_most)
 
-    def _longest_silence(self, study: str, series: str, patience: Patience) -> float:
-        """How long the archive may need for the next byte of a series."""
-        terms = [("SeriesInstanceUID", series), *_INCLUDE]
-        for row in self._search(f"/studies/{study}/series", terms, patience):
-            if _value(row, "SeriesInstanceUID") == series:
-                if _value(row, "InstanceAvailability") == "OFFLINE":
-                    raise Changed(f"series {series} is no longer online")
-                if _value(row, "InstanceAvailability") == "NEARLINE":
-                    return RECALL_SECONDS
-        return SILENT_SECONDS
+    def _row_of(self, study: str, series: str, patience: Patience) -> Row | None:
+        """Return what the archive says of a series now."""
+        terms = [("SeriesInstanceUID", series)]
+        rows = self._search("series", f"/studies/{study}/series", terms, patience, count=1)
+        return next((row for row in rows if text_of(row, "SeriesInstanceUID") == series), None)
+
+    def _metadata(self, series: FoundSeries, patience: Patience) -> tuple[dict[str, Row], bool]:
+        """Return what `/metadata` tells of a series, by SOPInstanceUID, and whether the archive
+        says that there is more; nothing where it has no such resource, or fails at it for a third
+        of the patience."""
+        path = f"/studies/{series.study_uid}/series/{series.series_uid}/metadata"
+        own = Patience(self.patience_seconds * SHARE)
+        try:
+            rows, more = own.insist(partial(self.web.metadata, path))
+        except (Forbidden, Stopped):
+            raise
+        except Fault as fault:
+            if not (fault.transient or isinstance(fault, Refused)):
+                raise
+            patience.lost += own.lost
+            return {}, False
+        return _of_series(rows, series.series_uid), more
+
+    def _listed(self, series: FoundSeries, patience: Patience) -> set[str]:
+        """Return the SOPInstanceUIDs that a search for instances lists; none where the archive has
+        no such resource."""
+        path = f"/studies/{series.study_uid}/series/{series.series_uid}/instances"
+        try:
+            rows = self._search("instances", path, [], patience, count=series.instances)
+        except Forbidden:
+            raise
+        except Refused:
+            return set()
+        return set(_of_series(rows, series.series_uid))
+
+    def _tells_all(
+        self, series: FoundSeries, rows: Mapping[str, Row], told: Mapping[str, Header]
+    ) -> bool:
+        """Return whether `/metadata` tells what the files do.
+
+        Where attributes are missing that a CT image has, one file says whether it has them.
+        """
+        poorest = min(rows, key=lambda uid: (_completeness(rows[uid], told[uid]), uid))
+        if _completeness(rows[poorest], told[poorest]) >= 1:
+            return True
+        with tempfile.TemporaryDirectory(prefix="ct-cohort-") as folder:
+            into = Path(folder)
+            self.fetch_to_look(series, {poorest}, into, whole=False)
+            return _tells_as_much(told[poorest], self.read_file(into / f"{poorest}.dcm"))
+
+    def _header(self, series: FoundSeries, row: Row) -> Header:
+        header = header_of(dataset_of(row), key=self.key)
+        return replace(header, study_uid=series.study_uid, series_uid=series.series_uid)
 
     def _search(
-        self, path: str, terms: Sequence[tuple[str, str]], patience: Patience
-    ) -> list[_Row]:
-        """All pages of a QIDO-RS search (PS3.18 10.6); `terms` are encoded."""
-        rows: dict[str, _Row] = {}
+        self,
+        level: str,
+        path: str,
+        terms: Sequence[tuple[str, str]],
+        patience: Patience,
+        *,
+        count: int = 0,
+    ) -> list[Row]:
+        """Return all rows of a search (PS3.18 10.6), one for each UID.
+
+        Pages are asked for until one is empty or brings nothing new, or `count` is reached. An
+        archive's own limit is unknown, so that a page is the last one only where the archive has
+        answered with longer ones before. `terms` are encoded.
+        """
+        rows: dict[str, Row] = {}
         offset = 0
         while True:
-            paging = [("limit", str(PAGE)), ("offset", str(offset))]
-            query = "&".join(f"{key}={value}" for key, value in [*terms, *paging])
-            try:
-                page, more = patience.insist(partial(self._json, "find", f"{path}?{query}"))
-            except _NotThere:
-                raise Fault(
-                    "archive_refused",
-                    f"archive.dicomweb.url: {self.url} has no {path.split('/')[1]}; expected the"
-                    " root of a DICOMweb service, e.g. https://archive.example.org/dicom-web",
-                ) from None
-            known = len(rows)
-            rows |= {json.dumps(row, sort_keys=True): row for row in page}
-            offset += len(page)
-            if len(rows) == known or (len(page) < PAGE and not more):
+            page, more = self._page(level, path, terms, offset, patience)
+            found = {uid: row for row in page if (uid := text_of(row, _UNIQUE[level]))}
+            known, offset = len(rows), offset + len(page)
+            rows = found | rows
+            anywhere = max(self._longest.values(), default=0)
+            enough = max(self._longest.get(level, 0), min(SMALLEST_LIMIT, anywhere))
+            self._longest[level] = max(self._longest.get(level, 0), len(page))
+            if len(rows) == known:
+                return list(rows.values())
+            if not more and (0 < count <= len(rows) or len(page) < enough):
                 return list(rows.values())
 
-    def _json(self, what: str, path: str) -> tuple[list[_Row], bool]:
-        """Rows of a JSON answer, and whether the archive says that there are more."""
-        with self._request(what, path, {"Accept": JSON}, SILENT_SECONDS) as reply:
-            body = b"".join(reply.chunks)
-            if reply.response.status_code == 204 or not body:
-                return [], False
-            if "json" not in reply.response.headers.get("Content-Type", ""):
-                raise _not_dicomweb(reply.response)
+    def _page(
+        self,
+        level: str,
+        path: str,
+        terms: Sequence[tuple[str, str]],
+        offset: int,
+        patience: Patience,
+    ) -> tuple[list[Row], bool]:
+        """Return one page of a search.
+
+        An archive that refuses the number of rows is asked for fewer, and in the end without
+        further attributes. What it takes is kept to.
+        """
+        ways = [(limit, self._with_fields) for limit in PAGES if limit <= self._limit]
+        if self._with_fields and _FIELDS[level]:
+            ways.append((ways[-1][0], False))
+        for limit, with_fields in ways:
+            fields_asked = _FIELDS[level] if with_fields else ()
+            asked = [*terms, *(("includefield", tag_of(name)) for name in fields_asked)]
+            asked += [("limit", str(limit)), ("offset", str(offset))]
+            query = "&".join(f"{key}={value}" for key, value in asked)
             try:
-                rows = json.loads(body)
-            except ValueError:
-                raise Transient("the archive's answer is cut off") from None
-            if not isinstance(rows, list):
-                raise _not_dicomweb(reply.response)
-            return rows, reply.response.headers.get("Warning", "").startswith("299")
+                answer = patience.insist(partial(self.web.search, f"{path}?{query}"))
+            except NotThere:
+                self._must_be_there(path)
+                return [], False
+            except Refused as refused:
+                if refused.status not in (400, 413, 422) or (limit, with_fields) == ways[-1]:
+                    raise
+            else:
+                self._limit, self._with_fields = limit, with_fields
+                return answer
+        raise AssertionError("the last way returns or raises")
 
-    def _stream(
-        self, path: str, missing: set[str], transfer: _Transfer, patience: Patience
+    def _must_be_there(self, path: str) -> None:
+        """Raise unless 404 is how this archive says that a search found nothing: then it has an
+        answer to a search that finds something."""
+        if self._nothing_is_404 is None:
+            patience = Patience(min(self.patience_seconds, FIRST_SECONDS))
+            try:
+                rows, _ = patience.insist(partial(self.web.search, "/studies?limit=1"))
+            except Refused:
+                rows = []
+            self._nothing_is_404 = bool(rows)
+        if not self._nothing_is_404:
+            raise Fault(
+                "archive_refused",
+                f"archive.dicomweb.url: {self.web.url} has no {path.split('/')[1]}; expected the"
+                " root of a DICOMweb service, e.g. https://archive.example.org/dicom-web",
+            )
+
+    def _retrieve(self, transfer: _Transfer, patience: Patience, *, whole: bool) -> None:
+        """Receive what is missing: the series as one where it is asked for `whole`, and what that
+        does not bring, instance by instance."""
+        if whole:
+            self._retrieve_series(transfer, patience)
+        for uid in sorted(transfer.missing):
+            self._in_some_form(
+                INSTANCE_FORMS,
+                partial(self._receive_one, uid, transfer),
+                patience.insist,
+            )
+
+    def _retrieve_series(self, transfer: _Transfer, patience: Patience) -> None:
+        """Receive a whole series, as far as the archive gives it.
+
+        A stream that breaks after something came is not begun anew. An archive that does not give
+        series, or fails at it for a third of the patience, may still give instances.
+        """
+        at_first = len(transfer.missing)
+        own = Patience(self.patience_seconds * SHARE, reason=patience.reason)
+
+        def once(form: str) -> None:
+            try:
+                self._receive(transfer.path, form, transfer)
+            except Transient as error:
+                if len(transfer.missing) == at_first:
+                    raise
+                own.pause(error)
+
+        try:
+            self._in_some_form(SERIES_FORMS, once, own.insist)
+        except Refused:
+            if not transfer.missing:
+                raise
+        except Fault as fault:
+            if fault.reason != own.reason or isinstance(fault, Changed) or not transfer.missing:
+                raise
+        patience.lost += own.lost
+
+    def _in_some_form(
+        self,
+        forms: tuple[str, ...],
+        receive: Callable[[str], None],
+        insist: Callable[[Callable[[], None]], None],
     ) -> None:
-        """Receive a whole series; a stream that breaks after something came is not begun anew."""
-        all_of_them = len(missing)
-        try:
-            self._receive(path, missing, transfer)
-        except Transient as error:
-            if len(missing) == all_of_them:
-                raise
-            patience.pause(error)
+        """Receive in the first form that the archive does not refuse, and remember it.
 
-    def _receive(self, path: str, missing: set[str], transfer: _Transfer) -> None:
-        """Write the instances of a reply to files, taking each out of `missing`."""
-        fields = {"Accept": self._accept, "Accept-Encoding": "identity"}
-        into = transfer.into
+        An archive refuses a form by its status, or fails at it every time.
+        """
+        for number in range(self._form.get(forms, 0), len(forms)):
+            last = number == len(forms) - 1
+            crashes = 0
+
+            def once(form: str = forms[number], last: bool = last) -> None:
+                nonlocal crashes
+                try:
+                    receive(form)
+                except ServerError as error:
+                    crashes += 1
+                    if crashes < CRASHES or last:
+                        raise
+                    raise Refused(500, str(error)) from None
+
+            try:
+                insist(once)
+            except (Forbidden, NotThere):
+                raise
+            except Refused:
+                if last:
+                    raise
+            else:
+                self._form[forms] = number
+                return
+
+    def _receive_one(self, uid: str, transfer: _Transfer, form: str) -> None:
         try:
-            with self._request("fetch", path, fields, transfer.silence) as reply:
-                boundary = boundary_of(reply.response.headers.get("Content-Type", ""))
-                if boundary is None:
-                    raise _not_dicomweb(reply.response)
-                for part in PartReader(reply.chunks, boundary).files(into):
-                    uid = _instance_of(part)
-                    if uid in missing:
-                        transfer.arrived(part.rename(into / f"{uid}.dcm"))
-                        missing.discard(uid)
-                    elif not (into / f"{uid}.dcm").exists():
-                        raise Changed("the series has instances that the archive had not listed")
-        except _NotThere:
+            self._receive(f"{transfer.path}/instances/{uid}", form, transfer)
+        except NotThere:
             raise Changed("the archive no longer has what it had listed") from None
-        except _NotAccepted:
-            if self._accept == ANY_SYNTAX:
-                raise
-            self._accept = ANY_SYNTAX
-            self._receive(path, missing, transfer)
-        if missing:
-            raise Transient(f"{len(missing)} instances did not come with a reply that is whole")
+        if uid in transfer.missing:
+            raise Transient("an instance did not come with a reply that is whole")
 
-    @contextmanager
-    def _request(
-        self, what: str, path: str, fields: dict[str, str], silence: float
-    ) -> Iterator[_Reply]:
-        """One request and its reply, if the archive grants it."""
-        self.manners.before_request()
-        reply, answer = None, "refused"
-        try:
-            with self.session.get(
-                f"{self.url}{path}",
-                headers=fields,
-                stream=True,
-                timeout=(CONNECT_SECONDS, silence),
-                allow_redirects=False,
-            ) as response:
-                answer = str(response.status_code)
-                self._grant(response)
-                reply = _Reply(response, self.manners)
-                yield reply
-        except TokenRefused as fault:
-            self.manners.stop(str(fault))
-            raise
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            answer = f"{answer} broken"
-            recalled, bare = silence == RECALL_SECONDS, not self.session.cert
-            raise _broken(error, recalled=recalled, bare=bare) from None
-        except Transient:
-            answer = f"{answer} broken"
-            raise
-        finally:
-            self.manners.after_request(what, reply.size if reply else 0, answer)
+    def _receive(self, path: str, form: str, transfer: _Transfer) -> None:
+        """Write the instances of a reply to files, taking each out of what is missing."""
+        with self.web.instances(path, form, transfer.silence) as reply:
+            for part in _parts(reply, transfer.into):
+                self._keep(part, transfer)
 
-    def _grant(self, response: requests.Response) -> None:
-        """Raise unless the archive grants the request."""
-        status = response.status_code
-        if status in (401, 403):
-            cause = f"{self.url} answered {status}: " + (
-                "user, password or token is wrong or has expired"
-                if status == 401
-                else "this account may not read it"
-            )
-            self.manners.stop(cause)
-            raise Fault(
-                "archive_refused",
-                f"{cause}; mend the secrets or ask the archive's administrator, then remove {STOP}",
-            )
-        if status in BUSY:
-            raise Transient(f"the archive answered {status}", wait=_retry_after(response))
-        if status == 404:
-            raise _NotThere(f"{self.url} answered 404")
-        if status in (400, 406, 415):
-            raise _NotAccepted(
-                "archive_refused",
-                f"{self.url} answered {status}: it does not understand the request; check that"
-                " archive.dicomweb.url is the root of its DICOMweb service",
-            )
-        if not response.ok or status >= 300:
-            raise Fault(
-                "archive_refused",
-                f"{self.url} answered {status}; expected 200. If it redirects, put the address it"
-                " redirects to into archive.dicomweb.url",
-            )
+    def _keep(self, part: Path, transfer: _Transfer) -> None:
+        """Give a received file its name if it is wanted."""
+        uid, series = _identity_of(part)
+        path = transfer.into / f"{uid}.dcm"
+        if uid in transfer.missing:
+            transfer.arrived(part.rename(path))
+            transfer.missing.discard(uid)
+        elif not path.exists() and series == transfer.series and is_uid(uid):
+            if not transfer.unlisted:
+                raise Changed("the series has instances that the archive had not listed")
+            part.rename(path)
 
 
 @dataclass(frozen=True)
 class _Transfer:
-    """Where instances go, who is told of each, and how long the next byte may take, in seconds."""
+    """What is wanted of a series, where it goes, who is told of each, how long the next byte may
+    take in seconds, and whether instances that were not listed are kept."""
 
+    study: str
+    series: str
+    missing: set[str]
     into: Path
     arrived: Arrived
     silence: float
+    unlisted: bool = False
+
+    @property
+    def path(self) -> str:
+        return f"/studies/{self.study}/series/{self.series}"
 
 
-class _NotThere(Exception):
-    """404."""
+def _silence(row: Row | None, series: str) -> float:
+    """Return how long the archive may need for the next byte of a series; raise where a person
+    would have to fetch the medium."""
+    availability = text_of(row, "InstanceAvailability") if row else ""
+    if availability == "OFFLINE":
+        raise Changed(f"series {series} is no longer online")
+    return longest_silence(availability)
 
 
-class _NotAccepted(Fault):
-    """400, 406 or 415."""
+def _of_series(rows: Sequence[Row], series: str) -> dict[str, Row]:
+    """Return the rows of a series by SOPInstanceUID; others than were asked for do occur."""
+    return {
+        uid: row
+        for row in rows
+        if is_uid(uid := text_of(row, "SOPInstanceUID"))
+        and text_of(row, "SeriesInstanceUID") in ("", series)
+    }
 
 
-class _Reply:
-    """A reply that is being read: its body as chunks, and how many bytes have come."""
-
-    def __init__(self, response: requests.Response, manners: Manners) -> None:
-        self.response = response
-        self.size = 0
-        self.chunks = self._read(manners)
-
-    def _read(self, manners: Manners) -> Iterator[bytes]:
-        """Chunks as the network brings them; a reply that trickles counts as stalled."""
-        waited, came = 0.0, 0
-        while True:
-            started = time.monotonic()
-            chunk = self.response.raw.read1(CHUNK, decode_content=True)
-            if not chunk:
-                return
-            waited += time.monotonic() - started
-            came += len(chunk)
-            self.size += len(chunk)
-            if waited > SILENT_SECONDS:
-                if came < SLOWEST * waited:
-                    raise Transient(f"the archive sent less than {SLOWEST:.0f} bytes per second")
-                waited, came = 0.0, 0
-            manners.received(len(chunk))
-            yield chunk
+def _completeness(row: Row, told: Header) -> float:
+    """Return which part of what is typical of its class an answer has; 1 for what is no CT."""
+    if not told.sop_class_uid:
+        return 0.0
+    if told.sop_class_uid not in CT_CLASSES:
+        return 1.0
+    typical = TYPICAL if told.sop_class_uid == CT_IMAGE else TYPICAL_MULTIFRAME
+    frame = told.frames[0]
+    readable = [getattr(frame, name) for name in READABLE] + [told.rows, told.columns]
+    has = [tag_of(keyword) in row for keyword in typical]
+    has += [not _is_blank(value) for value in readable]
+    return sum(has) / len(has)
 
 
-def _session(dicomweb: Mapping[str, Any]) -> requests.Session:
-    """One connection; certificates are always verified, and the environment changes nothing."""
-    for name in ("ca_bundle", "client_certificate", "client_key"):
-        path = dicomweb[name]
-        if path and not Path(path).is_file():
-            raise InputError(f"archive.dicomweb.{name}: {path} is not a file; expected a PEM file")
-    session = requests.Session()
-    session.trust_env = False
-    session.verify = dicomweb["ca_bundle"] or True
-    certificate, key = dicomweb["client_certificate"], dicomweb["client_key"]
-    session.cert = (certificate, key) if certificate and key else certificate
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, pool_block=True)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
+def _tells_as_much(told: Header, file: Header) -> bool:
+    """Return whether an answer has every fact that the file has."""
+    apart = ("transfer_syntax", "accession", "patient", "frames", "copies", "location", "pixels")
+    facts = [field.name for field in fields(Header) if field.name not in apart]
+    if len(told.frames) != len(file.frames):
+        return False
+    pairs = [(getattr(told, name), getattr(file, name)) for name in facts]
+    first, read = told.frames[0], file.frames[0]
+    pairs += [(getattr(first, one.name), getattr(read, one.name)) for one in fields(Frame)]
+    return not any(_is_blank(ours) and not _is_blank(theirs) for ours, theirs in pairs)
 
 
-def _broken(error: Exception, *, recalled: bool, bare: bool) -> Exception:
-    """What a connection's failure means: certificates are permanent, the rest is not.
+def _is_blank(value: object) -> bool:
+    return value is None or value is False or value == "" or value == ()
 
-    `recalled`: a NEARLINE series was waited for. `bare`: this side shows no certificate.
-    """
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return Fault(
-            "archive_refused",
-            "the archive's certificate is not trusted, or names another host; put the CA that"
-            " signed it into archive.dicomweb.ca_bundle, or mend the host in archive.dicomweb.url",
-        )
-    if isinstance(error, requests.exceptions.SSLError) and "ALERT" in text.upper():
-        return Fault(
-            "archive_refused",
-            "the archive refused this side's certificate; set archive.dicomweb.client_certificate"
-            " and client_key to what its administrator gave you",
-        )
-    if isinstance(error, (requests.Timeout, urllib3.exceptions.ReadTimeoutError)) or (
-        "timed out" in text
+
+def _parts(reply: Reply, into: Path) -> Iterator[Path]:
+    """Yield the instances of a reply as files under temporary names."""
+    boundary = boundary_of(reply.response.headers.get("Content-Type", ""))
+    if boundary is not None:
+        yield from PartReader(reply.chunks, boundary).files(into)
+        return
+    if not reply.kind.startswith(("application/dicom", "application/octet-stream")) or (
+        "json" in reply.kind or "xml" in reply.kind
     ):
-        if recalled:
-            return Fault(
-                "archive_unreachable",
-                f"the archive did not bring the series online within {RECALL_SECONDS:.0f} s; it may"
-                " still do so: run again later",
-                transient=True,
-            )
-        return Transient("the archive did not answer in time")
-    if "refused" in text:
-        return Transient("the archive refused the connection")
-    if "resolve" in text or "Name or service" in text:
-        return Transient("the archive's host name is not known")
-    request = getattr(error, "request", None)
-    if bare and request is not None and str(request.url).startswith("https:"):
-        return Transient(
-            "the connection to the archive broke; where it always does, it may not speak https at"
-            " this port, or want a certificate of this side (archive.dicomweb.client_certificate)"
-        )
-    return Transient("the connection to the archive broke")
-
-
-def _not_dicomweb(response: requests.Response) -> Fault:
-    kind = response.headers.get("Content-Type", "nothing").split(";")[0]
-    return Fault(
-        "archive_refused",
-        f"{response.url.split('?')[0]} answered with {kind}, not with DICOM: a login page or a"
-        " proxy may stand before the archive; check archive.dicomweb.url and auth",
-    )
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    """Seconds that Retry-After asks for: a number or a date (RFC 9110 10.2.3)."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
+        raise not_dicomweb(reply.response)
+    path = into / f".part-0.{os.getpid()}"
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
+        with open(path, "wb") as stream:
+            stream.writelines(reply.chunks)
+        if not reply.has_length:
+            _must_be_whole(path)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
-def _value(row: _Row, keyword: str) -> str:
-    """First value of an attribute of a DICOM JSON row (PS3.18 F.2), as text; "" where none."""
-    values = row.get(_tag(keyword), {}).get("Value") or [""]
-    return "" if values[0] is None else str(values[0]).strip(" \0")
+def _must_be_whole(path: Path) -> None:
+    """Raise unless a reply without a length brought a whole file."""
+    try:
+        check_whole(path)
+    except Fault:
+        raise Transient("the reply ended before all of it had arrived") from None
 
 
-def _dataset(row: _Row) -> Dataset:
-    """The part of a /metadata row that `headers.header_of` reads."""
-    return Dataset.from_json({tag: row[tag] for tag in _TAGS if tag in row})
-
-
-def _instance_of(path: Path) -> str:
-    """SOPInstanceUID of a received file: nothing behind it is read."""
+def _identity_of(path: Path) -> tuple[str, str]:
+    """Return SOPInstanceUID and SeriesInstanceUID of a received file: nothing behind is read."""
     try:
         with open(path, "rb") as stream:
-            dataset = read_partial(stream, lambda tag, *_: tag > _INSTANCE)
+            dataset = read_partial(stream, lambda tag, *_: tag > _SERIES)
     except Exception:
         raise Transient("a part of the reply is not a DICOM file") from None
-    return str(dataset.get("SOPInstanceUID", "")).strip()
+    uid, series = dataset.get("SOPInstanceUID", ""), dataset.get("SeriesInstanceUID", "")
+    return str(uid).strip(), str(series).strip()

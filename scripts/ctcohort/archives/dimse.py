@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +19,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydicom import dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (
+    PatientRootQueryRetrieveInformationModelFind,
+    PatientRootQueryRetrieveInformationModelGet,
+    PatientRootQueryRetrieveInformationModelMove,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
@@ -32,11 +35,10 @@ from pynetdicom.sop_class import (
 
 from ctcohort.archives.manners import STOP, Manners
 from ctcohort.archives.network import NetworkArchive
-from ctcohort.archives.protocol import Arrived, Changed, FoundSeries, Query, nobody
+from ctcohort.archives.protocol import Arrived, Changed, FoundSeries, Query, Stopped, nobody
 from ctcohort.archives.retrying import FIRST_SECONDS, Patience, Transient
 from ctcohort.base.faults import Fault, InputError
-from ctcohort.base.naming import is_uid, name_of
-from ctcohort.base.workdir import Workdir
+from ctcohort.base.naming import is_uid
 from ctcohort.dicom.headers import (
     CT_CLASSES,
     CT_IMAGE,
@@ -53,11 +55,24 @@ SILENT_SECONDS = 60.0
 INSTANCE_SECONDS = 900.0
 """Longest time for one instance: at 1 kB/s, or a multi-frame instance of 500 MB at 0.6 MB/s."""
 
+FIND = (
+    StudyRootQueryRetrieveInformationModelFind,
+    PatientRootQueryRetrieveInformationModelFind,
+)
+GET = (StudyRootQueryRetrieveInformationModelGet, PatientRootQueryRetrieveInformationModelGet)
+MOVE = (StudyRootQueryRetrieveInformationModelMove, PatientRootQueryRetrieveInformationModelMove)
+"""Information models (PS3.4 C.6), the one that is used where the archive has it first."""
+
 BREAKS = 3
 """Queries broken off by an archive that answers C-ECHO, before that is taken for its answer."""
 
 LIST = 50
 """SOPInstanceUIDs in one request for single instances (PS3.4 C.2.2.2.2)."""
+WHOLE = 0
+"""Stands for a request for the whole series."""
+
+IN_VAIN = 5
+"""Queries for an InstanceNumber that bring nothing new before no more are made."""
 
 STORAGE_CLASSES = (*sorted(CT_CLASSES), SECONDARY_CAPTURE)
 
@@ -94,8 +109,24 @@ _STUDY = {"StudyInstanceUID": "", "AccessionNumber": "", "PatientID": ""}
 """Keys of a query for studies."""
 
 _PENDING = (0xFF00, 0xFF01)
-_LATER = (0xA700, 0xA701, 0xA702, 0xB000, 0x0110, 0x0213)
-"""Out of resources, some sub-operations failed, processing failure (PS3.4 C.4.2, PS3.7 C)."""
+_NOT_AUTHORIZED = 0x0124
+_UNKNOWN_DESTINATION = 0xA801
+_CUT_OFF = (0xA700, 0xA701)
+"""What an archive may say behind the last answer that its limit allows."""
+_UNSUPPORTED = (0x0122, 0xA900)
+MEANINGS = {
+    0x0110: "it failed while processing the request",
+    0x0122: "it does not offer this service",
+    0x0213: "it lacks the resources",
+    0xA700: "it is out of resources",
+    0xA701: "it is out of resources to count the matches",
+    0xA702: "it is out of resources to send instances",
+    0xA900: "the request does not fit what it can match",
+    0xB000: "it could not send some or all instances, often because none of the transfer syntaxes"
+    " agreed on is the one in which they are stored",
+    0xFE00: "it, or a person there, cancelled the request",
+}
+"""Statuses of PS3.4 C.4 and PS3.7 C, in words."""
 
 
 class DimseArchive(NetworkArchive[Dataset]):
@@ -119,6 +150,8 @@ class DimseArchive(NetworkArchive[Dataset]):
             )
         self.tls = _tls(dimse["tls"])
         self._syntaxes = list(SYNTAXES)
+        self._patients: dict[str, str] = {}
+        self._needs_patient = False
 
     @staticmethod
     def text_of(row: Dataset, keyword: str) -> str:
@@ -174,9 +207,16 @@ class DimseArchive(NetworkArchive[Dataset]):
         return found
 
     def headers(self, series: FoundSeries) -> list[Header]:
+        """See `protocol.Archive.headers`.
+
+        Where the archive lists fewer images than it counts, it is asked for the others by their
+        number, and where that does not help, for the files.
+        """
         patience = self.patience()
         rows = self._images(series.study_uid, series.series_uid, _ASKED, patience)
-        if rows and all(_tells_all(row) for row in rows.values()):
+        if len(rows) < series.instances:
+            rows |= self._by_number(series, rows, patience)
+        if len(rows) >= max(1, series.instances) and all(map(_tells_all, rows.values())):
             found = [header_of(row, key=self.key) for row in rows.values()]
             return [
                 replace(
@@ -188,7 +228,15 @@ class DimseArchive(NetworkArchive[Dataset]):
                 )
                 for header in found
             ]
-        return self._look(series, set(rows))
+        headers = self.look(series, set(rows))
+        if not headers:
+            raise Fault(
+                "archive_unreachable",
+                f"the archive counts {series.instances} instances in a series and gives none; run"
+                " again later",
+                transient=True,
+            )
+        return headers
 
     def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
         """The whole series where nothing of it is there yet; else lists of instances."""
@@ -197,10 +245,15 @@ class DimseArchive(NetworkArchive[Dataset]):
         study, series = instances[0].study_uid, instances[0].series_uid
         classes = sorted({header.sop_class_uid for header in instances})
         missing = {header.sop_instance_uid for header in instances}
-        patience = Patience(self.patience_seconds, reason="transfer_incomplete")
         whole = not any(into.glob("*.dcm"))
-        target = _Target(into, arrived)
-        self._fetch(study, series, missing, classes, target, patience, whole=whole)
+        wanted = _Wanted(study, series, missing, into, arrived)
+        self._fetch(wanted, classes, whole=whole)
+
+    def fetch_to_look(
+        self, series: FoundSeries, missing: set[str], into: Path, *, whole: bool
+    ) -> None:
+        wanted = _Wanted(series.study_uid, series.series_uid, missing, into, unlisted=whole)
+        self._fetch(wanted, STORAGE_CLASSES, whole=whole)
 
     def studies_with_uid(self, uid: str, patience: Patience) -> list[Dataset]:
         return self._find(patience, "STUDY", **_STUDY | {"StudyInstanceUID": uid})
@@ -218,13 +271,11 @@ class DimseArchive(NetworkArchive[Dataset]):
                 asked = ("SOPInstanceUID", "SOPClassUID")
                 images = self._images(study_uid, series_uid, asked, patience)
                 instances = instances or len(images)
-                sop_class = sop_class or self._class_of(study_uid, series_uid, images, patience)
+                sop_class = sop_class or self._class_of(study_uid, series_uid, images)
             at_most = instances if sop_class == CT_IMAGE else None
         return self.found_series(study, row, instances=instances, slices_at_most=at_most)
 
-    def _class_of(
-        self, study: str, series: str, images: dict[str, Dataset], patience: Patience
-    ) -> str:
+    def _class_of(self, study: str, series: str, images: dict[str, Dataset]) -> str:
         """SOP class of a series whose answers do not tell it: that of one instance, fetched."""
         if not images:
             return ""
@@ -232,111 +283,154 @@ class DimseArchive(NetworkArchive[Dataset]):
         told = _text(images[uid], "SOPClassUID")
         if told:
             return told
-        into = self._looked_at()
-        self._fetch(study, series, {uid}, STORAGE_CLASSES, _Target(into), patience, whole=False)
-        path = into / f"{uid}.dcm"
-        return str(dcmread(path, stop_before_pixels=True).SOPClassUID)
-
-    def _look(self, series: FoundSeries, wanted: set[str]) -> list[Header]:
-        """Headers from the files of a series, fetched to where its download expects them."""
-        into = self._looked_at()
-        names = {f"{uid}.dcm" for uid in wanted}
-        for path in into.iterdir():
-            if path.name not in names:
-                path.unlink()
-        missing = {uid for uid in wanted if not (into / f"{uid}.dcm").exists()}
-        patience = Patience(self.patience_seconds, reason="transfer_incomplete")
-        study, uid = series.study_uid, series.series_uid
-        whole = len(missing) >= len(wanted) - 1
-        self._fetch(study, uid, missing, STORAGE_CLASSES, _Target(into), patience, whole=whole)
-        return [_read(into / name, self.key) for name in sorted(names)]
-
-    def _looked_at(self) -> Path:
-        into = Workdir().partial(name_of(self.manners.accession))
-        into.mkdir(parents=True, exist_ok=True)
-        return into
+        with tempfile.TemporaryDirectory(prefix="ct-cohort-") as folder:
+            into = Path(folder)
+            self._fetch(_Wanted(study, series, {uid}, into), STORAGE_CLASSES, whole=False)
+            return self.read_file(into / f"{uid}.dcm").sop_class_uid
 
     def _images(
-        self, study: str, series: str, keywords: Sequence[str], patience: Patience
+        self, study: str, series: str, keywords: Sequence[str], patience: Patience, **more: str
     ) -> dict[str, Dataset]:
         """Answers about the images of a series, by SOPInstanceUID."""
         asked: dict[str, Any] = dict.fromkeys(keywords, "")
-        asked |= {"StudyInstanceUID": study, "SeriesInstanceUID": series}
+        asked |= {"StudyInstanceUID": study, "SeriesInstanceUID": series, **more}
         rows = self._find(patience, "IMAGE", **asked)
-        return {uid: row for row in rows if is_uid(uid := _text(row, "SOPInstanceUID"))}
+        return {
+            uid: row
+            for row in rows
+            if is_uid(uid := _text(row, "SOPInstanceUID"))
+            and _text(row, "SeriesInstanceUID") in ("", series)
+        }
+
+    def _by_number(
+        self, series: FoundSeries, known: Mapping[str, Dataset], patience: Patience
+    ) -> dict[str, Dataset]:
+        """Answers about images that a list left out: each InstanceNumber is asked for by itself.
+
+        Archives cut lists off, and no range can be asked for. Given up where several numbers in a
+        row bring nothing new.
+        """
+        told = {_text(row, "InstanceNumber") for row in known.values()}
+        rows: dict[str, Dataset] = {}
+        in_vain = 0
+        for number in map(str, range(1, series.instances + 1)):
+            if number in told:
+                continue
+            study, uid = series.study_uid, series.series_uid
+            found = self._images(study, uid, _ASKED, patience, InstanceNumber=number)
+            new = found.keys() - known.keys() - rows.keys()
+            rows |= {uid: found[uid] for uid in new}
+            in_vain = 0 if new else in_vain + 1
+            if in_vain == IN_VAIN or len(known) + len(rows) >= series.instances:
+                break
+        return rows
 
     def _find(self, patience: Patience, level: str, **keys: Any) -> list[Dataset]:
         return patience.insist(lambda: self._find_once(level, **keys))
 
     def _find_once(self, level: str, **keys: Any) -> list[Dataset]:
         """One C-FIND (PS3.4 C.4.1); its answers."""
-        rows = []
-        model = StudyRootQueryRetrieveInformationModelFind
-        with self._association("find", [build_context(model)]) as association:
-            for status, row in association.send_c_find(_identifier(level, **keys), model):
+        rows: list[Dataset] = []
+        with self._association("find", [build_context(model) for model in FIND]) as association:
+            model = _accepted(association, FIND)
+            if model is None:
+                raise Fault(
+                    "archive_refused",
+                    "the archive offers no query (C-FIND) to this AE title; ask its administrator",
+                )
+            identifier = _identifier(level, **self._rooted(model, keys))
+            for status, row in association.send_c_find(identifier, model):
+                if level == "IMAGE" and rows and status.get("Status") in _CUT_OFF:
+                    break  # its limit is reached: held against its count by the caller
                 code = self._status(status)
                 if code in _PENDING and row is not None:
                     rows.append(row)
+        if level == "STUDY":
+            for row in rows:
+                self._patients[self.study_uid(row)] = _text(row, "PatientID")
         return rows
+
+    def _rooted(self, model: Any, keys: dict[str, Any]) -> dict[str, Any]:
+        """`keys`, with the PatientID that the Patient Root model wants above every study (PS3.4
+        C.6.1); it is kept in memory only."""
+        if model not in (FIND[1], GET[1], MOVE[1]) or keys.get("PatientID"):
+            return keys
+        study = str(keys.get("StudyInstanceUID", ""))
+        if keys["StudyInstanceUID"] and study not in self._patients and model != FIND[1]:
+            self._needs_patient = True
+            raise Transient("the archive wants the patient of a study", wait=0.0)
+        return {**keys, "PatientID": self._patients.get(study, "")}
 
     def _echo(self) -> None:
         with self._association("echo", [build_context(Verification)]) as association:
             self._status(association.send_c_echo())
 
-    def _fetch(
-        self,
-        study: str,
-        series: str,
-        missing: set[str],
-        classes: Sequence[str],
-        target: _Target,
-        patience: Patience,
-        *,
-        whole: bool,
-    ) -> None:
-        """Fetch instances, taking each out of `missing`; what comes is kept whatever follows.
+    def _fetch(self, wanted: _Wanted, classes: Sequence[str], *, whole: bool) -> None:
+        """Fetch instances, taking each out of what is missing; what comes is kept whatever follows.
+
+        An archive that does nothing about a list of UIDs is asked for single ones, and where that
+        does not help either, for the series.
 
         DCMTK's archive sends over the first context that it has accepted for a SOP class, whatever
         the file's transfer syntax. Where it says that nothing could be sent, another one is offered
         first, at once: that is another request. What worked stays first.
         """
+        patience = Patience(self.patience_seconds, reason="transfer_incomplete")
+        ways = [LIST, 1, WHOLE]
+        if whole:
+            ways.insert(0, ways.pop())
         untried = len(self._syntaxes)
 
         def once() -> None:
             nonlocal untried
-            before = len(missing)
-            keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
-            identifiers = [_identifier("SERIES", **keys)]
-            if not whole:
-                uids = sorted(missing)
-                lists = [uids[start : start + LIST] for start in range(0, len(uids), LIST)]
-                identifiers = [_identifier("IMAGE", **keys, SOPInstanceUID=one) for one in lists]
-            receiver = _Receiver(missing, target, self.manners)
+            before = len(wanted.missing)
             try:
-                if self.move_port:
-                    self._move(identifiers, classes, receiver)
-                else:
-                    self._get(identifiers, classes, receiver)
-                if missing:
-                    raise Transient(f"{len(missing)} instances did not arrive")
+                self._request_instances(wanted, classes, ways[0])
+                if wanted.missing:
+                    raise Transient(f"{len(wanted.missing)} instances did not arrive")
             except Transient as error:
-                if len(missing) < before:
-                    patience.pause(error)
-                    return
-                self._syntaxes.append(self._syntaxes.pop(0))
-                untried -= 1
-                if isinstance(error, _NotSent) and untried > 0 and not self.move_port:
+                arrived = before - len(wanted.missing)
+                if arrived and ways[0] == WHOLE:
+                    ways.append(ways.pop(0))
+                elif (
+                    isinstance(error, _NotSent)
+                    and not isinstance(error, _NotSupported)
+                    and untried > 0
+                    and not (arrived or self.move_port)
+                ):
+                    self._syntaxes.append(self._syntaxes.pop(0))
+                    untried -= 1
                     raise Transient(str(error), wait=0.0) from None
-                raise
+                elif arrived <= before // 2 and not (arrived and isinstance(error, _BrokenOff)):
+                    ways.append(ways.pop(0))
+                if not arrived:
+                    raise
+                patience.pause(error)
 
-        patience.insist(once)
-        whole = False
-        while missing:
+        if whole and not wanted.missing:
+            patience.insist(lambda: self._request_instances(wanted, classes, WHOLE))
+        while wanted.missing:
             patience.insist(once)
+
+    def _request_instances(self, wanted: _Wanted, classes: Sequence[str], way: int) -> None:
+        """Ask once for what is missing: lists of so many UIDs, or the whole series."""
+        keys = {"StudyInstanceUID": wanted.study, "SeriesInstanceUID": wanted.series}
+        requests: list[tuple[str, dict[str, Any]]] = [("SERIES", keys)]
+        if way != WHOLE:
+            uids = sorted(wanted.missing)
+            lists = [uids[start : start + way] for start in range(0, len(uids), way)]
+            requests = [("IMAGE", {**keys, "SOPInstanceUID": one}) for one in lists]
+        if self._needs_patient and wanted.study not in self._patients:
+            self._find_once("STUDY", **_STUDY | {"StudyInstanceUID": wanted.study})
+        receiver = _Receiver(wanted, self.manners)
+        if self.move_port:
+            self._move(requests, classes, receiver)
+        else:
+            self._get(requests, classes, receiver)
 
     def _get(
         self,
-        identifiers: list[Dataset],
+        requests: list[tuple[str, dict[str, Any]]],
         classes: Sequence[str],
         receiver: _Receiver,
     ) -> None:
@@ -345,30 +439,38 @@ class DimseArchive(NetworkArchive[Dataset]):
         Each transfer syntax is offered in a context of its own, so that the archive sends what it
         has instead of choosing one and converting.
         """
-        model = StudyRootQueryRetrieveInformationModelGet
-        contexts = [build_context(model)]
+        contexts = [build_context(model) for model in GET]
         contexts += [build_context(name, [syntax]) for name in classes for syntax in self._syntaxes]
         options = {
             "ext_neg": [build_role(name, scp_role=True) for name in classes],
             "evt_handlers": [(evt.EVT_C_STORE, receiver.store)],
         }
         with self._association("fetch", contexts, receiver, **options) as association:
-            if not any(one.abstract_syntax == model for one in association.accepted_contexts):
+            model = _accepted(association, GET)
+            if model is None:
+                raise Fault("archive_refused", f"the archive does not offer C-GET; {_USE_MOVE}")
+            storage = [
+                one for one in association.accepted_contexts if one.abstract_syntax not in GET
+            ]
+            if not any(one.as_scp for one in storage):
                 raise Fault(
                     "archive_refused",
-                    "the archive does not offer C-GET; set archive.dimse.method: move, and have"
-                    " its administrator enter this machine as a destination",
+                    "the archive offers C-GET, but does not let this side receive over the same"
+                    f" association (it grants no storage role); {_USE_MOVE}",
                 )
-            for identifier in identifiers:
+            for level, keys in requests:
+                identifier = _identifier(level, **self._rooted(model, keys))
                 for status, _ in association.send_c_get(identifier, model):
                     receiver.check()
-                    self._status(status)
+                    self._status(status, retrieving=True)
 
     def _move(
-        self, identifiers: list[Dataset], classes: Sequence[str], receiver: _Receiver
+        self,
+        requests: list[tuple[str, dict[str, Any]]],
+        classes: Sequence[str],
+        receiver: _Receiver,
     ) -> None:
         """C-MOVE (PS3.4 C.4.2): the archive opens an association to this machine."""
-        model = StudyRootQueryRetrieveInformationModelMove
         entity = _entity(self.calling)
         for name in classes:
             entity.add_supported_context(name, list(SYNTAXES))
@@ -379,12 +481,19 @@ class DimseArchive(NetworkArchive[Dataset]):
         except OSError:
             raise Transient(f"port {self.move_port} (archive.dimse.move_port) is in use") from None
         try:
-            context = [build_context(model)]
-            with self._association("fetch", context, receiver) as association:
-                for identifier in identifiers:
+            contexts = [build_context(model) for model in MOVE]
+            with self._association("fetch", contexts, receiver) as association:
+                model = _accepted(association, MOVE)
+                if model is None:
+                    raise Fault(
+                        "archive_refused",
+                        "the archive does not offer C-MOVE to this AE title; ask its administrator",
+                    )
+                for level, keys in requests:
+                    identifier = _identifier(level, **self._rooted(model, keys))
                     for status, _ in association.send_c_move(identifier, self.calling, model):
                         receiver.check()
-                        self._status(status)
+                        self._status(status, retrieving=True)
         finally:
             server.shutdown()
 
@@ -453,7 +562,7 @@ class DimseArchive(NetworkArchive[Dataset]):
         hint = "" if self.tls else "; it may want TLS (archive.dimse.tls)"
         return Transient(f"the archive ended the connection before an association was made{hint}")
 
-    def _status(self, status: Dataset) -> int:
+    def _status(self, status: Dataset, *, retrieving: bool = False) -> int:
         """The code of a response's status, if it is success or pending (PS3.7 C)."""
         if "Status" not in status:
             raise _BrokenOff(
@@ -463,22 +572,32 @@ class DimseArchive(NetworkArchive[Dataset]):
         code = int(status.Status)
         if code == 0 or code in _PENDING:
             return code
-        if code == 0xA801:
+        if code == _UNKNOWN_DESTINATION:
             raise Fault(
                 "archive_refused",
                 f"the archive does not know {self.calling!r} as a destination of C-MOVE; have its"
                 " administrator enter the AE title, this machine and archive.dimse.move_port",
             )
-        if code == 0x0124:
-            cause = f"the archive does not allow {self.calling!r} to ask this (status 0124)"
-            self.manners.stop(cause)
-            raise Fault("archive_refused", f"{cause}; ask its administrator, then remove {STOP}")
-        if code in _LATER or code & 0xF000 == 0xC000:
-            raise _NotSent(f"the archive answered with status {code:04X}")
-        raise Fault(
-            "archive_refused",
-            f"the archive answered with status {code:04X}; expected 0000. Ask its administrator",
-        )
+        if code == _NOT_AUTHORIZED:
+            self._not_authorized()
+        said = f"the archive answered with status {code:04X}"
+        meaning = MEANINGS.get(code, "it could not process the request" * (code >> 12 == 0xC))
+        if meaning:
+            said = f"{said}: {meaning}"
+        if code in _UNSUPPORTED or (retrieving and not meaning):
+            raise _NotSupported(said)
+        if meaning:
+            raise _NotSent(said)
+        raise Fault("archive_refused", f"{said}; expected 0000. Ask its administrator")
+
+    def _not_authorized(self) -> None:
+        """Raise for a request that this AE title may not make: of one study, or at all where
+        nothing has been granted yet."""
+        cause = f"the archive does not allow {self.calling!r} to ask this (status 0124)"
+        if self.manners.has_been_granted():
+            raise Fault("archive_refused", f"{cause}; ask its administrator")
+        self.manners.stop(cause)
+        raise Stopped("archive_refused", f"{cause}; ask its administrator, then remove {STOP}")
 
 
 class _BrokenOff(Transient):
@@ -489,20 +608,28 @@ class _NotSent(Transient):
     """The archive answered that it failed at what was asked."""
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where instances go, and who is told of each."""
+class _NotSupported(_NotSent):
+    """The archive answered that it does not do what was asked."""
 
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is wanted of a series, where it goes, who is told of each, and whether instances that
+    were not listed are kept."""
+
+    study: str
+    series: str
+    missing: set[str]
     into: Path
     arrived: Arrived = nobody
+    unlisted: bool = False
 
 
 class _Receiver:
     """Writes the instances that arrive, original bytes with a file header before them."""
 
-    def __init__(self, missing: set[str], target: _Target, manners: Manners) -> None:
-        self.missing = missing
-        self.target = target
+    def __init__(self, wanted: _Wanted, manners: Manners) -> None:
+        self.wanted = wanted
         self.manners = manners
         self.size = 0
         self.error: Exception | None = None
@@ -530,8 +657,8 @@ class _Receiver:
     def store(self, event: evt.Event) -> int:
         """The handler of C-STORE (PS3.4 B.2.3); a status, 0 or out of resources."""
         uid = str(event.request.AffectedSOPInstanceUID)
-        into = self.target.into
-        if uid not in self.missing:
+        into = self.wanted.into
+        if uid not in self.wanted.missing and not (self.wanted.unlisted and is_uid(uid)):
             if not (into / f"{uid}.dcm").exists():
                 self.error = Changed("the series has instances that the archive had not listed")
             return 0
@@ -544,8 +671,8 @@ class _Receiver:
             part.unlink(missing_ok=True)
             self.error = error
             return 0xA700
-        self.target.arrived(path)
-        self.missing.discard(uid)
+        self.wanted.arrived(path)
+        self.wanted.missing.discard(uid)
         self.size += len(data)
         self.manners.received(len(data))
         self._last = time.monotonic()
@@ -562,6 +689,17 @@ def _entity(title: str) -> AE:
     entity.connection_timeout = CONNECT_SECONDS
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = SILENT_SECONDS
     return entity
+
+
+_USE_MOVE = (
+    "set archive.dimse.method: move, and have its administrator enter this machine as a destination"
+)
+
+
+def _accepted(association: Association, models: Sequence[Any]) -> Any:
+    """The first of several information models that the archive has accepted; None where none."""
+    accepted = {one.abstract_syntax for one in association.accepted_contexts}
+    return next((model for model in models if model in accepted), None)
 
 
 def _identifier(level: str, **keys: Any) -> Dataset:
@@ -585,12 +723,6 @@ def _tells_all(row: Dataset) -> bool:
     """Whether an answer about an image has all that the choice rests on; frames are never told."""
     single = _text(row, "SOPClassUID") not in CT_CLASSES - {CT_IMAGE}
     return single and all(keyword in row for keyword in NEEDED)
-
-
-def _read(path: Path, key: bytes) -> Header:
-    dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
-    syntax = str(dataset.file_meta.TransferSyntaxUID)
-    return header_of(dataset, key=key, transfer_syntax=syntax)
 
 
 def _tls(settings: Mapping[str, Any] | None) -> ssl.SSLContext | None:

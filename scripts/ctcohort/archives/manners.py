@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ctcohort.archives import access_log
-from ctcohort.archives.protocol import Changed
+from ctcohort.archives.protocol import Changed, Stopped
 from ctcohort.base.faults import Fault
 from ctcohort.base.files import write_lines
 from ctcohort.base.workdir import Workdir
@@ -47,6 +47,10 @@ LONGEST_DELAY = 60.0
 """Seconds before a request, where the archive has refused several in a row."""
 
 
+GRANTED = ("200", "204", "206", "ok")
+"""Answers of the access log that show that this side may ask."""
+
+
 class Manners:
     """What every job of one archive keeps to.
 
@@ -67,6 +71,7 @@ class Manners:
         self.seconds_per_request = connections / queries if queries else 0.0
         self.accession = ""
         self.asked = False
+        self._granted = False
         self._delay = 0.0
         self._next_request = 0.0
         self._free_at = 0.0
@@ -93,7 +98,7 @@ class Manners:
 
         Raises
         ------
-        Fault
+        Stopped
             `archive.stop` exists: `archive_refused`, not transient.
         """
         self._wait_while(PAUSE.exists, f"{PAUSE} exists: waiting until it is removed")
@@ -113,8 +118,15 @@ class Manners:
         slower, faster = max(1.0, self._delay * 2), max(0.0, self._delay / 2 - 0.1)
         self._delay = min(LONGEST_DELAY, slower) if refused else faster
         seconds = time.monotonic() - self._began
+        self._granted = self._granted or (answer in GRANTED and what != "echo")
         request = access_log.Request(self.accession, what, size, answer, seconds)
         access_log.append(LOG, request)
+
+    def has_been_granted(self) -> bool:
+        """Return whether the archive has granted a request before, to this job or another."""
+        return self._granted or any(
+            one.answer in GRANTED and one.what != "echo" for one in access_log.read(LOG)
+        )
 
     def received(self, size: int) -> None:
         """Wait until the bytes that have just come are within this connection's rate."""
@@ -157,7 +169,7 @@ def refuse_when_stopped() -> None:
     """Raise where `archive.stop` exists."""
     if STOP.exists():
         cause = " ".join(STOP.read_text(encoding="utf-8").split())
-        raise Fault(
+        raise Stopped(
             "archive_refused",
             f"{STOP} exists, so nothing connects to the archive: {cause}; mend the cause, remove"
             f" {STOP} and run again",

@@ -1,4 +1,4 @@
-"""Reading a multipart/related reply as it arrives, each part straight to a file (RFC 2046 5.1)."""
+"""Reading a multipart reply as it arrives, each part straight to a file (RFC 2046 5.1)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from ctcohort.archives.retrying import Transient
 
 LONGEST_HEADER = 65536
 
-_BOUNDARY = re.compile(r'boundary=(?:"([^"]+)"|([^";,\s]+))', re.IGNORECASE)
-_LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"([^"]+)"|([^";,\s]+))', re.IGNORECASE)
+_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_FIRST_LINE = re.compile(rb"[ \t]*(\r?\n|--)")
 
 
 def boundary_of(content_type: str) -> bytes | None:
-    """Boundary of a multipart/related Content-Type; None for any other."""
-    if not content_type.strip().lower().startswith("multipart/related"):
+    """Return the boundary of a multipart Content-Type, whatever its subtype; None for another."""
+    if not content_type.strip().lower().startswith("multipart/"):
         return None
     found = _BOUNDARY.search(content_type)
-    return (found[1] or found[2]).encode() if found else None
+    return (found[1] or found[2]).strip().encode() if found else None
 
 
 class PartReader:
     """The parts of one reply.
 
-    Memory is bounded by the size of a chunk, whatever the size of a part.
+    Lines end in CR LF, or in LF alone where those around the first delimiter do. Memory is bounded
+    by the size of a chunk, whatever the size of a part.
 
     Parameters
     ----------
@@ -37,8 +39,13 @@ class PartReader:
 
     def __init__(self, chunks: Iterator[bytes], boundary: bytes) -> None:
         self._chunks = chunks
-        self._delimiter = b"\r\n--" + boundary
-        self._buffer = b"\r\n"  # the first delimiter may stand at the very beginning
+        self._dashes = b"--" + boundary
+        self._newline = b"\r\n"
+        self._buffer = b"\n"  # the first delimiter may stand at the very beginning
+
+    @property
+    def _delimiter(self) -> bytes:
+        return self._newline + self._dashes
 
     def files(self, into: Path) -> Iterator[Path]:
         """Write each part under a temporary name in `into` and yield it when it is whole.
@@ -49,7 +56,7 @@ class PartReader:
             The reply ended before its closing delimiter: nothing else tells a whole reply from a
             broken connection where the server gives no length.
         """
-        self._skip_to_delimiter()
+        self._skip_to_first_delimiter()
         number = 0
         while not self._is_last():
             length = self._part_length()
@@ -57,7 +64,7 @@ class PartReader:
             try:
                 with open(path, "wb") as stream:
                     if length is None:
-                        self._copy_to_delimiter(stream.write)
+                        self._copy_to(self._delimiter, stream.write)
                     else:
                         self._copy(length, stream.write)
                 if length is not None and self._take(len(self._delimiter)) != self._delimiter:
@@ -84,16 +91,24 @@ class PartReader:
             self._more()
         return self._buffer.startswith(b"--")
 
-    def _skip_to_delimiter(self) -> None:
-        self._copy_to_delimiter(lambda _preamble: None)
+    def _skip_to_first_delimiter(self) -> None:
+        """Skip the preamble, and see from the delimiter's own line how lines end."""
+        self._copy_to(b"\n" + self._dashes, lambda _preamble: None)
+        while not (found := _FIRST_LINE.match(self._buffer)):
+            if len(self._buffer) > LONGEST_HEADER:
+                raise Transient("the first delimiter of the reply has no end")
+            self._more()
+        if found[1] != b"--":
+            self._newline = found[1]
 
     def _part_length(self) -> int | None:
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+        empty_line = self._newline * 2
+        while (end := self._buffer.find(empty_line)) < 0:
             if len(self._buffer) > LONGEST_HEADER:
                 raise Transient("a part of the reply has no end of its header")
             self._more()
-        found = _LENGTH.search(self._buffer, 0, end + 2)
-        self._buffer = self._buffer[end + 4 :]
+        found = _LENGTH.search(self._buffer, 0, end + len(self._newline))
+        self._buffer = self._buffer[end + len(empty_line) :]
         return int(found[1]) if found else None
 
     def _copy(self, length: int, write: Callable[[bytes], object]) -> None:
@@ -105,12 +120,12 @@ class PartReader:
         write(self._buffer[:length])
         self._buffer = self._buffer[length:]
 
-    def _copy_to_delimiter(self, write: Callable[[bytes], object]) -> None:
-        keep = len(self._delimiter) - 1
-        while (end := self._buffer.find(self._delimiter)) < 0:
+    def _copy_to(self, delimiter: bytes, write: Callable[[bytes], object]) -> None:
+        keep = len(delimiter) - 1
+        while (end := self._buffer.find(delimiter)) < 0:
             if len(self._buffer) > keep:
                 write(self._buffer[:-keep])
                 self._buffer = self._buffer[-keep:]
             self._more()
         write(self._buffer[:end])
-        self._buffer = self._buffer[end + len(self._delimiter) :]
+        self._buffer = self._buffer[end + len(delimiter) :]

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+from pydicom.tag import Tag
 
 from ctcohort.archives.manners import Manners
 from ctcohort.archives.protocol import FoundSeries, Query
 from ctcohort.archives.retrying import Patience
 from ctcohort.base.faults import InputError
-from ctcohort.dicom.headers import patient_mark
+from ctcohort.base.naming import name_of
+from ctcohort.base.workdir import Workdir
+from ctcohort.dicom.headers import KEYWORDS, Header, header_of, patient_mark
+from ctcohort.dicom.reading import open_file
 
 _Row = TypeVar("_Row")
+
+_TAGS = [Tag(keyword) for keyword in KEYWORDS]
 
 
 class NetworkArchive(ABC, Generic[_Row]):
@@ -94,4 +103,51 @@ class NetworkArchive(ABC, Generic[_Row]):
             instances=instances,
             slices_at_most=slices_at_most,
             offline=self.text_of(row, "InstanceAvailability") == "OFFLINE",
+        )
+
+    @abstractmethod
+    def fetch_to_look(
+        self, series: FoundSeries, missing: set[str], into: Path, *, whole: bool
+    ) -> None:
+        """Fetch instances of a series, taking each out of `missing`.
+
+        With `whole`, the series is asked for as one, and what was not listed is kept too.
+        """
+
+    def look(self, series: FoundSeries, listed: set[str]) -> list[Header]:
+        """Return headers from the files of a series, fetched to where its download expects them.
+
+        Where the archive counts more instances than it lists, only the whole series tells whether
+        they are there. That is tried once for each count and list: a note beside the files says so.
+        """
+        into = Workdir().partial(name_of(self.manners.accession))
+        note = into / ".looked_at"
+        noted = note.read_text() if note.exists() else ""
+        if not noted.startswith(f"{series.series_uid} "):
+            shutil.rmtree(into, ignore_errors=True)
+            into.mkdir(parents=True)
+        note.write_text(f"{series.series_uid} incomplete")
+        there = {path.stem for path in into.glob("*.dcm")}
+        now = f"{series.series_uid} {series.instances} {len(listed)}"
+        fewer = len(listed) < series.instances
+        if not fewer:
+            for uid in there - listed:
+                (into / f"{uid}.dcm").unlink()
+        missing = listed - there
+        if missing or (fewer and len(there) < series.instances and noted != now):
+            whole = fewer or len(missing) >= len(listed) - 1
+            self.fetch_to_look(series, missing, into, whole=whole)
+        note.write_text(now)
+        found = (self.read_file(path) for path in sorted(into.glob("*.dcm")))
+        return [header for header in found if header.series_uid == series.series_uid]
+
+    def read_file(self, path: Path) -> Header:
+        """Return the header of a file."""
+        with open(path, "rb") as stream:
+            file = open_file(stream, _TAGS)
+        return header_of(
+            file.dataset,
+            key=self.key,
+            transfer_syntax=file.transfer_syntax,
+            pixels=file.start is not None,
         )

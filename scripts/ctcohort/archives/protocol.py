@@ -60,6 +60,10 @@ class Changed(Fault):
         )
 
 
+class Stopped(Fault):
+    """Nothing may be asked any more, for no accession."""
+
+
 Arrived = Callable[[Path], object]
 """Told of each file when it has its final name, from whatever thread."""
 

@@ -28,7 +28,8 @@ SERIES_REASONS = {
     "not_hounsfield": "RescaleType names another unit than Hounsfield, or a Modality LUT is there",
     "too_irregular": "volume.irregular_spacing would displace slices by more than is allowed",
     "tilted": "the gantry was tilted and volume.gantry_tilt is exclude",
-    "still_arriving": "the archive was still receiving it; asked again by the next run",
+    "still_arriving": "the archive counts more instances than it gives; asked again by the next"
+    " index",
     "no_pixel_data": "headers without pixels, or pixels in a private element of the vendor",
     "unreadable_header": "an attribute that the choice rests on is missing or cannot be read",
 }
@@ -44,6 +45,8 @@ ACCESSION_REASONS = {
     "offline": "the archive keeps it on media that are not online",
     "excluded_by_user": "listed in the exclusions table",
     "no_answer": "the archive did not answer for it; asked again by the next run",
+    "archive_refused": "the archive answered no, as for a restricted record; asked again by"
+    " the next index",
 }
 
 JOB_REASONS = {

@@ -152,11 +152,12 @@ def rows(here: Workdir, dataset: Dataset, *, key: bytes | None) -> Iterator[dict
 def exclusion_reason(series: Sequence[Mapping[str, str]]) -> str:
     """Why an accession without a selected series is left out.
 
-    The accession's own reason, else that of the candidate that came furthest: the one with the
-    most slices among those whose headers could be judged.
+    The accession's own reason, else that a series is still arriving, because then none is chosen,
+    else that of the candidate that came furthest: the one with the most slices among those whose
+    headers could be judged.
     """
     for row in series:
-        if row["reason"] in ACCESSION_REASONS:
+        if row["reason"] in (*ACCESSION_REASONS, "still_arriving"):
             return row["reason"]
     best = max(series, key=lambda row: (int(row["slices"] or 0), row["series_uid"]))
     return best["reason"]

@@ -33,7 +33,9 @@ class Answer:
     def final(self) -> bool:
         """Whether it need not be queried again: what was found is online and has arrived."""
         counts = {series.series_uid: series.instances for series in self.series}
-        arriving = any(counts[uid] != len(headers) for uid, headers in self.headers.items())
+        arriving = any(
+            not headers or counts[uid] != len(headers) for uid, headers in self.headers.items()
+        )
         return bool(counts) and not arriving and not any(series.offline for series in self.series)
 
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, replace
+from pathlib import Path
 
-from ctcohort.archives.protocol import Archive, Changed, FoundSeries, Query
-from ctcohort.base.faults import Fault
+from ctcohort.archives.protocol import (
+    Archive,
+    Changed,
+    FoundSeries,
+    Query,
+    Stopped,
+)
+from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.naming import name_of
-from ctcohort.base.reasons import SELECTED
+from ctcohort.base.reasons import ACCESSION_REASONS, SELECTED
 from ctcohort.base.workdir import Workdir
 from ctcohort.config.settings import SeriesSettings, VolumeSettings
 from ctcohort.dicom.headers import Header, patient_mark
@@ -38,8 +47,9 @@ def rows_of(
         The `headers.patient_mark` of which the series must have one; None where this is not
         checked.
 
-    A transient archive fault gives one `no_answer` row; a permanent one is raised, because it would
-    be the same for every other accession.
+    What fails for this accession never stops the others: a transient fault gives one `no_answer`
+    row, a refusal one `archive_refused` row. Raised is what would be the same for every other
+    accession: `Stopped`, a mistake in the input, a full disk.
     """
     try:
         with archive.serving(accession):
@@ -58,16 +68,36 @@ def rows_of(
             )
             if not reason and _several_patients(answer):
                 reason, candidates = "patient_mismatch", []
+    except (InputError, OSError, MemoryError, Stopped):
+        raise
     except Fault as fault:
-        if not fault.transient:
+        refused = fault.reason in ACCESSION_REASONS and not archive.answers_are_free
+        if not (fault.transient or refused):
             raise
         if isinstance(fault, Changed):
             Workdir().answer(name_of(accession)).unlink(missing_ok=True)
+        print(f"{accession}: {fault}", file=sys.stderr)
+        yield blank_row(accession, "no_answer" if fault.transient else fault.reason)
+        return
+    except Exception as error:  # an answer that nobody has foreseen; its text may quote a header
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        print(
+            f"{accession}: {type(error).__name__} at {Path(at.filename).name}:{at.lineno};"
+            " please report it",
+            file=sys.stderr,
+        )
         yield blank_row(accession, "no_answer")
         return
     if answer.series:
         cache.save(accession, answer)
-    if not any(candidate.reason == SELECTED for candidate in candidates):
+    arriving = [candidate for candidate in candidates if candidate.reason == "still_arriving"]
+    for candidate in arriving:
+        print(
+            f"{accession}: the archive counts {candidate.instances} instances in a series and gives"
+            f" {len(candidate.headers or ())}",
+            file=sys.stderr,
+        )
+    if not arriving and not any(candidate.reason == SELECTED for candidate in candidates):
         shutil.rmtree(Workdir().partial(name_of(accession)), ignore_errors=True)
     if reason:
         yield blank_row(accession, reason)
@@ -143,11 +173,19 @@ def _choose_series(
 
 
 def _count_again(candidate: Candidate, answer: Answer, found: list[FoundSeries]) -> None:
-    """A count that differs from the headers and stays as it was is the archive's miscount."""
+    """Take over the archive's present count of a series.
+
+    A count that is too small, and stays as it was, is the archive's miscount: the instances are
+    there. One that is larger than what was given stays, so that the series is still arriving.
+    """
+    given = len(candidate.headers or ())
+    now = {series.series_uid: series for series in found}.get(candidate.series_uid)
     for index, series in enumerate(answer.series):
-        if series.series_uid == candidate.series_uid and series in found:
-            candidate.instances = len(candidate.headers or ())
-            answer.series[index] = replace(series, instances=candidate.instances)
+        if now is None or series.series_uid != candidate.series_uid:
+            continue
+        miscounted = series.instances == now.instances < given
+        candidate.instances = given if miscounted else now.instances
+        answer.series[index] = replace(now, instances=candidate.instances)
 
 
 def _row(accession: str, candidate: Candidate) -> dict[str, object]:
