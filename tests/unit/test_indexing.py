@@ -15,7 +15,7 @@ import pytest
 from ctcohort.archives.protocol import Changed, FoundSeries, Query, Stopped
 from ctcohort.base.faults import Fault
 from ctcohort.base.naming import name_of
-from ctcohort.base.reasons import ACCESSION_REASONS, SERIES_REASONS
+from ctcohort.base.reasons import ACCESSION_REASONS, REFUSED, SERIES_REASONS
 from ctcohort.base.workdir import Workdir
 from ctcohort.config.settings import SeriesSettings, VolumeSettings
 from ctcohort.dicom.headers import Header, header_of, patient_mark
@@ -104,7 +104,7 @@ def index(
     )
     for row in rows:
         assert set(row) <= set(series_table.COLUMNS) | {"gap_mm"}
-        assert row["reason"] in SERIES_REASONS | ACCESSION_REASONS
+        assert row["reason"] in {*SERIES_REASONS, *ACCESSION_REASONS, REFUSED}
         assert row["accession"] == accession
     assert sum(bool(row["selected"]) for row in rows) <= 1
     return rows

@@ -45,13 +45,14 @@ ACCESSION_REASONS = {
     "offline": "the archive keeps it on media that are not online",
     "excluded_by_user": "listed in the exclusions table",
     "no_answer": "the archive did not answer for it; asked again by the next run",
-    "archive_refused": "the archive answered no, as for a restricted record; asked again by"
-    " the next index",
 }
+
+REFUSED = "archive_refused"
 
 JOB_REASONS = {
     "archive_unreachable": "no connection, or the connection broke too often",
-    "archive_refused": "the archive answered no: credentials, permission, AE title, missing file",
+    REFUSED: "the archive answered no: credentials, permission, AE title, missing file; of an"
+    " accession: asked again by the next index",
     "transfer_incomplete": "fewer instances arrived than were listed",
     "undecodable_pixels": "no decoder for the transfer syntax, or the decoder failed",
     "truncated_file": "a file ends before its pixel data does",

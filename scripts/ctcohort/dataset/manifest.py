@@ -14,7 +14,7 @@ from ctcohort.base.faults import InputError
 from ctcohort.base.files import read_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.privacy import pseudonym
-from ctcohort.base.reasons import ACCESSION_REASONS, SELECTED
+from ctcohort.base.reasons import ACCESSION_REASONS, REFUSED, SELECTED
 from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import Review, read_reviews
 from ctcohort.series import series_table
@@ -157,7 +157,7 @@ def exclusion_reason(series: Sequence[Mapping[str, str]]) -> str:
     headers could be judged.
     """
     for row in series:
-        if row["reason"] in (*ACCESSION_REASONS, "still_arriving"):
+        if row["reason"] in (*ACCESSION_REASONS, REFUSED, "still_arriving"):
             return row["reason"]
     best = max(series, key=lambda row: (int(row["slices"] or 0), row["series_uid"]))
     return best["reason"]

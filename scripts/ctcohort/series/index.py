@@ -18,7 +18,7 @@ from ctcohort.archives.protocol import (
 )
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.naming import name_of
-from ctcohort.base.reasons import ACCESSION_REASONS, SELECTED
+from ctcohort.base.reasons import REFUSED, SELECTED
 from ctcohort.base.workdir import Workdir
 from ctcohort.config.settings import SeriesSettings, VolumeSettings
 from ctcohort.dicom.headers import Header, patient_mark
@@ -71,7 +71,7 @@ def rows_of(
     except (InputError, OSError, MemoryError, Stopped):
         raise
     except Fault as fault:
-        refused = fault.reason in ACCESSION_REASONS and not archive.answers_are_free
+        refused = fault.reason == REFUSED and not archive.answers_are_free
         if not (fault.transient or refused):
             raise
         if isinstance(fault, Changed):
