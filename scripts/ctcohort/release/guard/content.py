@@ -42,9 +42,6 @@ NUMBERS = frozenset(
 
 NIFTI_INT16 = 4
 
-STEP = 1 << 18
-"""Bytes of compressed data that are unpacked at once."""
-
 DEPTH = 6
 """Of packed things in packed things."""
 

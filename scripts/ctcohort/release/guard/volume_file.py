@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ctcohort.release.guard.content import STEP
-
 MEMBERS = {
     "ct": ("<i2", (None, None, None)),
     "spacing": ("<f8", (3,)),
@@ -24,6 +22,9 @@ MEMBERS = {
     "direction": ("<f8", (3, 3)),
 }
 """The members of a volume's npz in their order: dtype, and shape where it is fixed."""
+
+STEP = 1 << 18
+"""Bytes of compressed data that are unpacked at once."""
 
 _NO_TIME = 0, 0x21
 """The first day that a zip archive can name."""
