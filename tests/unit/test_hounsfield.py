@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from pydicom import dcmread, uid
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 
 from ctcohort.base.faults import Fault
@@ -138,6 +138,126 @@ def test_padding_that_does_not_fit_the_stored_bits_is_told_from_an_overlay(tmp_p
 def test_a_padding_of_two_values_is_a_fault() -> None:
     with pytest.raises(Fault, match=r"PixelPaddingValue .* is not one number") as caught:
         padding_of(padded([0, 63536], signed=0))  # type: ignore[arg-type]
+    assert caught.value.reason == "undecodable_pixels"
+
+
+@pytest.mark.parametrize(("first", "everywhere"), [(900, True), (899, False)])
+def test_what_counts_as_high_is_the_higher_end_of_a_range_in_hounsfield_units(
+    first: int, everywhere: bool
+) -> None:
+    values = np.ones((5, 5), np.int16)
+    values[2, 2] = 1000
+    mask, unapplied = is_padding(values, Padding(first, 1000), slope=-1, intercept=0)
+    assert mask is not None
+    assert (bool(mask[2, 2]), unapplied) == (everywhere, int(not everywhere))
+
+
+@pytest.mark.parametrize("edge", [(0, 2), (4, 2), (2, 0), (2, 4)])
+def test_padding_touches_the_border_on_every_side(edge: tuple[int, int]) -> None:
+    values = np.full((5, 5), 50, np.int16)
+    values[edge] = values[2, 2] = 0
+    mask, unapplied = is_padding(values, Padding(0, 0), slope=1, intercept=0)
+    assert mask is not None
+    assert (np.argwhere(mask).tolist(), unapplied) == ([list(edge)], 1)
+
+
+# What the header says of plain pixels
+
+
+def plain(values: list[int], dtype: str = "<u2", **elements: object) -> Dataset:
+    """One row of stored values, 16 bits of which 12 are stored unless something else is said."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    ds.Rows, ds.Columns = 1, len(values)
+    ds.BitsAllocated, ds.BitsStored, ds.PixelRepresentation = 16, 12, 0
+    ds.PixelData = np.array(values, dtype).tobytes()
+    for keyword, value in elements.items():
+        if value is None:
+            del ds[keyword]
+        else:
+            setattr(ds, keyword, value)
+    return ds
+
+
+@pytest.mark.parametrize(
+    ("values", "elements", "expected"),
+    [
+        ([0, 1, 4095], {}, [0, 1, 4095]),
+        ([0x8001, 0x1FFF], {}, [1, 4095]),  # an overlay
+        ([2047, 2048, 4095], {"PixelRepresentation": 1}, [2047, -2048, -1]),  # not extended
+        ([2047, 0xF800, 0xFFFF], {"PixelRepresentation": 1}, [2047, -2048, -1]),
+        ([0x8001, 0x1FFF], {"BitsStored": None}, [0x8001, 0x1FFF]),
+        ([0x8001, 0x1FFF], {"BitsStored": 16}, [0x8001, 0x1FFF]),
+        ([0x8001, 0x1FFF], {"BitsStored": 13}, [1, 0x1FFF]),
+        ([0x8000, 5], {"BitsStored": 16, "PixelRepresentation": 1}, [-32768, 5]),
+        ([1, 2], {"SamplesPerPixel": 1}, [1, 2]),
+        ([1, 2], {"HighBit": 11}, [1, 2]),
+        ([1, 2], {"HighBit": 0}, [1, 2]),
+    ],
+)
+def test_the_stored_bits_count_in_the_signedness_of_the_pixels(
+    values: list[int], elements: dict[str, object], expected: list[int]
+) -> None:
+    stored = stored_values(plain(values, **elements))
+    assert stored.shape == (1, 1, len(values))
+    assert stored.dtype.kind == "ui"[elements.get("PixelRepresentation") == 1]
+    assert stored.ravel().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("padding", "limit", "expected"),
+    [
+        (63000, None, [5, 63000, 63001 & 4095, 1]),
+        (63000, 63001, [5, 63000, 63001, 1]),
+        (62000, 63000, [5, 63000, 63001 & 4095, 1]),
+        (5, None, [5, 63000 & 4095, 63001 & 4095, 1]),
+        (4095, 63000, [5, 63000, 63001 & 4095, 0x8001]),
+        (4095, 4095, [5, 63000 & 4095, 63001 & 4095, 1]),
+    ],
+)
+def test_padding_that_does_not_fit_into_the_stored_bits_stays_what_it_is(
+    padding: int, limit: int | None, expected: list[int]
+) -> None:
+    elements = {"PixelPaddingValue": padding, "PixelPaddingRangeLimit": limit}
+    given = {keyword: value for keyword, value in elements.items() if value is not None}
+    assert stored_values(plain([5, 63000, 63001, 0x8001], **given)).ravel().tolist() == expected
+
+
+def test_padding_below_the_stored_bits_stays_what_it_is_where_pixels_are_signed() -> None:
+    ds = plain([5, 0xF000, 0x0FFF], PixelRepresentation=1, PixelPaddingValue=-4096)
+    ds["PixelPaddingValue"].VR = "SS"
+    assert stored_values(ds).ravel().tolist() == [5, -4096, -1]
+
+
+def test_frames_and_rows_come_in_their_order() -> None:
+    ds = plain(list(range(12)), NumberOfFrames=2, Rows=3, Columns=2)
+    assert stored_values(ds).tolist() == np.arange(12).reshape(2, 3, 2).tolist()
+
+
+def test_pixels_of_8_and_32_bits_are_read() -> None:
+    bytes8 = plain([1, 255], "u1", BitsAllocated=8, BitsStored=8)
+    assert stored_values(bytes8).ravel().tolist() == [1, 255]
+    words = plain([-1, 70000], "<i4", BitsAllocated=32, BitsStored=32, PixelRepresentation=1)
+    assert stored_values(words).ravel().tolist() == [-1, 70000]
+
+
+def test_pixels_can_come_beside_their_dataset() -> None:
+    ds = plain([1, 2], PixelData=None)
+    data = memoryview(np.array([7, 8], "<u2").tobytes())
+    assert stored_values(ds, data).ravel().tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("high", [12, 15])
+def test_values_that_do_not_begin_at_bit_0_are_a_fault(high: int) -> None:
+    with pytest.raises(Fault, match=f"HighBit is {high} with BitsStored 12, expected 11") as caught:
+        stored_values(plain([1, 2], HighBit=high))
+    assert caught.value.reason == "undecodable_pixels"
+
+
+def test_too_few_pixels_are_a_fault() -> None:
+    with pytest.raises(Fault) as caught:
+        stored_values(plain([1, 2], Columns=3))
     assert caught.value.reason == "undecodable_pixels"
 
 
