@@ -24,7 +24,7 @@ from ctcohort.base.files import write_table
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import Identity, make_series, write_files
-from ctcohort.release.guard import content, gather
+from ctcohort.release.guard import gather, volume_file
 from ctcohort.release.guard.identities import BIRTH_DATE, MRN, NAME, Hit, Identities
 from ctcohort.release.guard.search import search
 from ctcohort.release.guard.volume_file import check_volume
@@ -396,7 +396,7 @@ def test_what_numpy_packs_itself_is_no_volume_of_ours(tmp_path: Path) -> None:
 def test_a_large_volume_is_read_in_pieces(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(-1000, 1000, (64, 128, 129)).astype(np.int16)
     npz.write(tmp_path / "A1.npz", {**volume(), "ct": noise})
-    assert (tmp_path / "A1.npz").stat().st_size > 2 * content.STEP
+    assert (tmp_path / "A1.npz").stat().st_size > 2 * volume_file.STEP
     assert check_volume(tmp_path / "A1.npz").faults == []
 
 
