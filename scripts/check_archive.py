@@ -7,7 +7,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from ctcohort.archives.protocol import Archive, FoundSeries, open_archive
+from ctcohort.archives.opening import open_archive
+from ctcohort.archives.protocol import Archive, FoundSeries
 from ctcohort.base.faults import InputError, run
 from ctcohort.base.files import read_table
 from ctcohort.base.workdir import Workdir

@@ -10,7 +10,8 @@ if __name__ == "__main__":
     # start-up of a process that decodes nothing
     sys.modules.update(dict.fromkeys(("numpy", "gdcm", "pylibjpeg", "PIL", "requests")))
 
-from ctcohort.archives.protocol import Changed, open_archive
+from ctcohort.archives.opening import open_archive
+from ctcohort.archives.protocol import Changed
 from ctcohort.base.faults import recorded, run
 from ctcohort.base.naming import accession_of
 from ctcohort.base.workdir import Workdir

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from ctcohort.archives.protocol import Archive, open_archive
+from ctcohort.archives.opening import open_archive
+from ctcohort.archives.protocol import Archive
 from ctcohort.base.faults import InputError, run
 from ctcohort.base.files import read_table, write_table
 from ctcohort.base.workdir import Workdir

@@ -15,7 +15,8 @@ from pydicom.fileset import FileSet
 
 from ctcohort.archives import folder
 from ctcohort.archives.folder import FolderArchive
-from ctcohort.archives.protocol import Query, open_archive
+from ctcohort.archives.opening import open_archive
+from ctcohort.archives.protocol import Query
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.dicom.headers import Header, patient_mark
 from ctcohort.phantoms.writer import Identity, write_files

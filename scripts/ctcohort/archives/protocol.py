@@ -7,11 +7,11 @@ Choosing, judging and checking that everything arrived are not its business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ctcohort.base.faults import Fault
 from ctcohort.dicom.headers import Header
@@ -97,29 +97,3 @@ class Archive(Protocol):
         A file has its final name only when it is written whole; then `arrived` is told. May stop
         early: the caller compares what has arrived with what it asked for.
         """
-
-
-def open_archive(settings: Mapping[str, Any], *, store: Path, key: bytes) -> Archive:
-    """The archive that the config names.
-
-    Parameters
-    ----------
-    settings : mapping
-        The config's `archive`.
-    store : Path
-        A private folder in which the archive may keep what it needs between runs.
-    key : bytes
-        Key of `headers.patient_mark`.
-    """
-    if settings["kind"] == "dicomweb":
-        from ctcohort.archives.dicomweb import DicomwebArchive
-
-        return DicomwebArchive(settings, key=key)
-    if settings["kind"] == "dimse":
-        from ctcohort.archives.dimse import DimseArchive
-
-        return DimseArchive(settings, key=key)
-    from ctcohort.archives.folder import FolderArchive
-
-    folder = settings["folder"]
-    return FolderArchive(Path(folder["path"]), link=folder["link"], store=store, key=key)

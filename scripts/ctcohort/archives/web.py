@@ -15,7 +15,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from ctcohort.archives.credentials import auth_of
+from ctcohort.archives.login import auth_of
 from ctcohort.archives.manners import STOP, Manners
 from ctcohort.archives.protocol import Stopped
 from ctcohort.archives.retrying import Transient

@@ -9,13 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ctcohort.archives.protocol import (
-    Archive,
-    Changed,
-    FoundSeries,
-    Query,
-    Stopped,
-)
+from ctcohort.archives.protocol import Archive, Changed, FoundSeries, Query, Stopped
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import REFUSED, SELECTED
