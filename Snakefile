@@ -29,6 +29,8 @@ rule all:
     default_target: True
     input:
         "accessions.txt",
+        "protocols.csv",
+        "cohort.csv",
         "series.csv",
         unfinished_scans,
         "splits.csv",

@@ -9,18 +9,20 @@ import sys
 import snakemake
 import yaml
 from snakemake.exceptions import WorkflowError
-from snakemake.settings.types import RerunTrigger
+from snakemake.settings.types import ExecMode, RerunTrigger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from ctcohort.series import series_table
 from ctcohort.base.faults import InputError
+from ctcohort.base import seals
 from ctcohort.base.files import head, write_lines
 from ctcohort.dataset.lost_jobs import record_lost_jobs
 from ctcohort.volume.memory import THREAD_MB, peak_mb
 from ctcohort.base.workdir import Workdir
 from ctcohort.base.naming import NAME_PATTERN, accession_of, name_of
 from ctcohort.dataset.finished import (
+    clear_damaged,
     is_another_series,
     is_made_otherwise,
     is_finished,
@@ -47,6 +49,14 @@ try:
     check(config, SCHEMA)
 except InputError as error:
     raise WorkflowError(str(error)) from None
+
+
+# A table that was damaged under its old time stamp would be used, or be "Nothing to be done".
+IS_MAIN = workflow.exec_mode == ExecMode.DEFAULT
+if IS_MAIN:
+    changed = [line for line in seals.complaints(Path()) if not line.endswith(seals.MISSING)]
+    if changed:
+        raise WorkflowError("\n".join(f"error: {line}" for line in changed))
 
 
 wildcard_constraints:
@@ -134,7 +144,11 @@ def needs_nothing(name):
 
 @functools.lru_cache(maxsize=1)
 def unfinished_at(_stamp):
-    return {name for name in chosen() if not needs_nothing(name)}
+    names = {name for name in chosen() if not needs_nothing(name)}
+    if IS_MAIN and not workflow.dryrun:
+        for name in names:
+            clear_damaged(name)
+    return names
 
 
 def unfinished():
@@ -215,7 +229,10 @@ def noted(stage, parameters):
     """
     path = HERE.parameters(stage)
     if head(path, len(parameters) + 2) != f"{parameters}\n":
-        write_lines(path, [parameters])
+        try:
+            write_lines(path, [parameters])
+        except InputError as error:
+            raise WorkflowError(f"error: {error}") from None
     return str(path)
 
 

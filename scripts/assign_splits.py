@@ -29,7 +29,7 @@ def main() -> None:
         given=options.given,
         stratify=shares.get("stratify", ""),
     )
-    write_table(options.output, ("accession", "patient", "split"), rows)
+    write_table(options.output, ("accession", "patient", "split"), rows, sealed=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from ctcohort.archives.opening import open_archive
 from ctcohort.archives.protocol import Archive
 from ctcohort.base.faults import InputError, run
-from ctcohort.base.files import read_table, write_table
+from ctcohort.base.files import read_lines, read_table, write_table
 from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.exclusions import read_exclusions
 from ctcohort.cohort.merged_mrns import read_merged_mrns
@@ -47,10 +47,10 @@ def main() -> None:
     options = parser.parse_args()
     settings = json.loads(options.archive)
     cohort = list(read_table(options.cohort, COHORT))
-    if [row["accession"] for row in cohort] != options.accessions.read_text().splitlines():
+    if [row["accession"] for row in cohort] != read_lines(options.accessions):
         raise InputError(
-            f"{options.cohort} and {options.accessions} name different accessions; delete both and"
-            " run again"
+            f"{options.cohort} and {options.accessions} name different accessions; delete"
+            f" {options.cohort} and {options.accessions} and run again"
         )
     left_out, left_out_patients = read_exclusions(
         Path(options.exclusions) if options.exclusions else None,
@@ -81,7 +81,7 @@ def main() -> None:
     rows = [
         row for several in told(each(cohort, archives, rows_for), len(cohort)) for row in several
     ]
-    write_table(options.ledger, series_table.COLUMNS, rows)
+    write_table(options.ledger, series_table.COLUMNS, rows, sealed=True)
     lines = forecast(rows, settings, keep_raw=options.raw == "keep")
     print("\n".join(lines), file=sys.stderr)
 

@@ -48,6 +48,7 @@ def main() -> None:
             {"protocol": protocol, "rows": count, "selected": protocol in found.selected_protocols}
             for protocol, count in found.protocols.most_common()
         ),
+        sealed=True,
     )
     write_table(
         options.cohort,
@@ -64,10 +65,12 @@ def main() -> None:
             }
             for event in found.wanted
         ),
+        sealed=True,
     )
     if options.partition:
         merging.keep(partition, [one_line(accession) for accession in found.whole])
-    write_lines(options.accessions, (one_line(event.accession) for event in found.wanted))
+    accessions = (one_line(event.accession) for event in found.wanted)
+    write_lines(options.accessions, accessions, sealed=True)
     print(f"{len(found.wanted)} accessions selected", file=sys.stderr)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import multiprocessing
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from pydicom.dataset import Dataset
 from ctcohort.archives.folder import FolderArchive
 from ctcohort.archives.protocol import Arrived, Query
 from ctcohort.base.faults import Fault
+from ctcohort.base.files import read_sealed_json
 from ctcohort.base.naming import is_uid
 from ctcohort.dicom.headers import Header
 from ctcohort.dicom.integrity import check_whole
@@ -116,7 +116,7 @@ def test_what_arrived_is_written_down(scene: Scene) -> None:
     (found,) = again.find(Query(("A0000001",)))
     scene.headers = again.headers(found)
     scene.fetch()
-    content = json.loads(scene.received.read_text())
+    content = read_sealed_json(scene.received)
     files = {u: scene.raw / f"{u}.dcm" for u in scene.uids}
     assert content == {
         "series_uid": scene.headers[0].series_uid,

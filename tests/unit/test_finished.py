@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort.base.files import write_json
+from ctcohort.base.files import write_sealed_json
 from ctcohort.dataset.finished import (
     is_another_series,
     is_finished,
@@ -24,8 +24,8 @@ RECEIVED, VOLUME, RECORD = "received/A1.json", "processed/A1.npz", "processed/A1
 def scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working directory with one finished scan."""
     monkeypatch.chdir(tmp_path)
-    write_json(Path(RECEIVED), {"series_uid": "1.2.3", "instance_count": 64, "bytes": 1})
-    write_json(Path(RECORD), {"parameters_digest": PARAMETERS, "series_uid": "1.2.3"})
+    write_sealed_json(Path(RECEIVED), {"series_uid": "1.2.3", "instance_count": 64, "bytes": 1})
+    write_sealed_json(Path(RECORD), {"parameters_digest": PARAMETERS, "series_uid": "1.2.3"})
     Path(VOLUME).write_bytes(b"")
     for age, path in ((30, RECEIVED), (20, VOLUME), (10, RECORD)):
         os.utime(path, ns=(0, 10**18 - age))
@@ -79,6 +79,6 @@ def test_a_damaged_record_proves_nothing(path: str, length: int) -> None:
 def test_a_longer_record_is_told_by_its_head_alone() -> None:
     content = json.loads(Path(RECEIVED).read_text())
     times = os.stat(RECEIVED)
-    write_json(Path(RECEIVED), {**content, "instances": ["x" * 100] * 1000})
+    write_sealed_json(Path(RECEIVED), {**content, "instances": ["x" * 100] * 1000})
     os.utime(RECEIVED, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert is_finished("A1", SERIES, PARAMETERS)

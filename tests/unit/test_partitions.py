@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import read_table, write_json, write_lines, write_table
+from ctcohort.base.files import read_table, write_lines, write_sealed_json, write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.selection import select
@@ -61,7 +61,7 @@ def make(directory: Path, reports: Path, part: tuple[int, int] | None) -> Path:
             series += [{"accession": name, "series_uid": uid} for uid in ("1", "2")]
             if status == "included":
                 volume = Path("processed") / f"{name_of(name)}.npz"
-                write_json(volume.with_suffix(".json"), {"parameters_digest": "d"})
+                write_sealed_json(volume.with_suffix(".json"), {"parameters_digest": "d"})
                 volume.write_text(name)
                 for template in merging.PICTURES:
                     write_lines(Path(template.format(name_of(name))), ["a picture"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import gzip
-import json
+import os
 import re
 import shlex
 import shutil
@@ -17,7 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort.base.files import sha256, write_table
+from ctcohort.base.files import (
+    read_sealed_json,
+    sha256,
+    write_lines,
+    write_sealed_json,
+    write_table,
+)
+from ctcohort.base.seals import seal_of
 
 from .conftest import (
     LATER,
@@ -134,15 +141,14 @@ def changed_byte(path: Path) -> None:
 
 
 def other_parameters(record: Path) -> None:
-    content = json.loads(record.read_text())
-    record.write_text(json.dumps(content | {"parameters_digest": "0" * 16}))
+    write_sealed_json(record, read_sealed_json(record) | {"parameters_digest": "0" * 16})
 
 
 def another_set(splits: Path) -> None:
     flipped = {"train": "test", "val": "train", "test": "train"}
     lines = [line.rsplit(",", 1) for line in splits.read_text().splitlines()]
     moved = [[first, flipped.get(last, last)] for first, last in lines]
-    splits.write_text("".join(",".join(line) + "\n" for line in moved))
+    write_lines(splits, (",".join(line) for line in moved), sealed=True)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def changed_value(column: str) -> Callable[[Path], None]:
         with open(path, newline="") as stream:
             rows = list(csv.DictReader(stream))
         rows[0][column] = "7.5"
-        write_table(path, list(rows[0]), rows)
+        write_table(path, list(rows[0]), rows, sealed=True)
 
     return change
 
@@ -191,7 +197,7 @@ def test_a_row_that_its_record_does_not_say_is_named(site: Site, column: str) ->
     ("damage", "expected"),
     [
         (lambda text: text.splitlines()[0] + "\n", "has no row"),
-        (lambda text: text[: len(text) * 2 // 3], "delete it and run snakemake again"),
+        (lambda text: text[: len(text) * 2 // 3], "delete manifest.csv and run snakemake again"),
         (lambda text: text.replace("flags", "fl"), "has no column flags"),
         (lambda text: "\xff" + text, "has no column accession"),
     ],
@@ -201,9 +207,66 @@ def test_a_manifest_that_is_not_whole_proves_nothing(
 ) -> None:
     path = site.folder / "manifest.csv"
     path.write_text(damage(path.read_text()))
+    seal_of(path).unlink()  # as an older release left it
     said = refused(site, "verify.py")
     assert said.startswith("error: manifest.csv: ")
     assert expected in said
+
+
+TABLES = ("accessions.txt", "protocols.csv", "cohort.csv", "series.csv", "splits.csv")
+
+
+@pytest.mark.parametrize("table", [*TABLES, "manifest.csv"])
+def test_a_table_that_was_changed_under_its_old_time_stamp_is_named_and_made_again(
+    site: Site, table: str
+) -> None:
+    path = site.folder / table
+    before, stamp = path.read_bytes(), path.stat()
+    changed_byte(path)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    said = f"{table}: is not as it was written; delete {table} and run snakemake again"
+    assert said in refused(site, "verify.py")
+    run = site.run(ok=False)
+    assert f"error: {said}" in run.output
+    assert "Traceback" not in run.output
+    path.unlink()
+    site.run()
+    assert path.read_bytes() == before
+    assert site.script("verify.py")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_that_is_missing_is_named(site: Site, table: str) -> None:
+    (site.folder / table).unlink()
+    assert refused(site, "verify.py").startswith(f"{table}: is missing; run snakemake again")
+
+
+@pytest.mark.parametrize("kind", ["received", "processed"])
+def test_a_damaged_record_is_named_and_made_again(site: Site, kind: str) -> None:
+    path = site.folder / kind / f"{ONE}.json"
+    before, stamp = path.read_bytes(), path.stat()
+    changed_byte(path)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert f"delete {kind}/{ONE}.json and run snakemake again" in refused(site, "verify.py")
+    path.unlink()
+    site.run()
+    assert path.read_bytes() == before
+    assert site.script("verify.py", "--raw")
+
+
+def test_a_good_volume_outlives_a_damaged_file_beside_it(site: Site) -> None:
+    """The archive is away: what would be needed to make the volume again is not there."""
+    volume = site.folder / "processed" / f"{ONE}.npz"
+    before = volume.read_bytes()
+    changed_byte(site.folder / "received" / f"{ONE}.json")
+    (site.folder / "archive").rename(site.folder / "away")
+    run = site.run(ok=False)
+    assert f"warning: received/{ONE}.json: is damaged; it is made again" in run.output
+    assert volume.read_bytes() == before
+    (site.folder / "away").rename(site.folder / "archive")
+    site.run()
+    assert volume.read_bytes() == before
+    assert site.script("verify.py", "--raw")
 
 
 def test_changed_dicom_files_are_found_when_asked_for(site: Site) -> None:

@@ -21,6 +21,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
 
+from ctcohort.base.files import read_sealed_json, write_sealed_json
 from ctcohort.base.naming import accession_of, name_of
 
 from .conftest import (
@@ -258,7 +259,8 @@ def test_a_file_that_is_not_the_one_received_stops_its_scan(site: Site, tampered
         raw.write_bytes(content)
     else:
         digest = hashlib.sha256(raw.read_bytes()).hexdigest()
-        received.write_text(received.read_text().replace(digest, "0" * 64))
+        content = json.dumps(read_sealed_json(received)).replace(digest, "0" * 64)
+        write_sealed_json(received, json.loads(content))
     os.utime(changed, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert not site.run().jobs
     site.configure({"volume.interpolator": "linear"})

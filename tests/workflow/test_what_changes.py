@@ -428,6 +428,8 @@ def test_what_was_deleted_by_hand_is_made_again(
         ("series.csv", {"index_series"}),
         ("splits.csv", {"assign_splits", "write_manifest"}),
         ("accessions.txt", TABLES),
+        ("protocols.csv", TABLES),
+        ("cohort.csv", TABLES),
     ],
 )
 def test_a_deleted_table_alone_is_made_again(site: Site, deleted: str, expected: set[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -12,18 +13,38 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ctcohort.base.faults import InputError
+from ctcohort.base.seals import MADE_AGAIN, assert_sealed, kept_seals, seal_of
 from ctcohort.base.workdir import Workdir
+
+CHECKSUM = "checksum"
+"""Last key of sealed JSON: the SHA-256 of the bytes before it."""
+
+LAST_OF_UNSEALED = ("npz_sha256", "instances")
+"""Last keys of the scan records and received files that releases before 0.2 wrote."""
+
+_SEAL = f',\n "{CHECKSUM}": "'.encode()
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sealed: bool = False) -> Iterator[Path]:
     """A path beside `path` to write to; renamed to `path` when the block ends well.
 
     The temporary name starts with a dot and ends in the thread's number, which a process's first
     thread shares with it, so that two that make the same file cannot mix. The file is flushed to
     disk before it is renamed.
+
+    Parameters
+    ----------
+    sealed : bool
+        Keep the checksum of what is written beside it, see `seals`.
+
+    Raises
+    ------
+    InputError
+        `path` is a directory.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
@@ -34,32 +55,90 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        part.replace(path)
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, expected a file; delete {path} and run again")
+        if sealed:
+            seal = sha256(part)
+            write_lines(seal_of(path), [seal, *kept_seals(path)[:1]])
+            part.replace(path)
+            write_lines(seal_of(path), [seal])
+        else:
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, *chunks: bytes | bytearray | memoryview) -> None:
+def write_bytes(path: Path, *chunks: bytes | bytearray | memoryview, sealed: bool = False) -> None:
     """Write `chunks` one after the other as the whole content of `path`."""
-    with replacing(path) as part, open(part, "wb") as stream:
+    with replacing(path, sealed=sealed) as part, open(part, "wb") as stream:
         for chunk in chunks:
             stream.write(chunk)
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
+def write_lines(path: Path, lines: Iterable[str], *, sealed: bool = False) -> None:
     """Write text lines, UTF-8."""
-    with replacing(path) as part, open(part, "w", encoding="utf-8", newline="\n") as stream:
+    with (
+        replacing(path, sealed=sealed) as part,
+        open(part, "w", encoding="utf-8", newline="\n") as stream,
+    ):
         stream.writelines(f"{line}\n" for line in lines)
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write `content` with the order of its keys kept."""
-    write_lines(path, [json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)])
+def read_lines(path: Path) -> list[str]:
+    """Read what `write_lines` wrote; raise `InputError` where it is something else."""
+    try:
+        with open(path, "rb") as stream:
+            assert_sealed(path, stream)
+            return stream.read().decode().split("\n")[:-1]
+    except (IsADirectoryError, UnicodeDecodeError):
+        raise InputError(
+            f"{path}: is not a list of this workflow; delete {path} and {MADE_AGAIN}"
+        ) from None
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+def write_sealed_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write JSON that ends in the checksum of all that stands before it."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    body = text.removesuffix("\n}").encode()
+    write_bytes(path, body, _ending(body))
+
+
+def read_sealed_json(path: Path) -> dict[str, Any]:
+    """Read what `write_sealed_json` wrote, without the checksum.
+
+    Raises
+    ------
+    ValueError
+        It is not JSON, or not as it was written.
+    """
+    written = path.read_bytes()
+    body, mark, _ = written.rpartition(_SEAL)
+    content = json.loads(written)
+    if not isinstance(content, dict) or not content:
+        raise ValueError("not an object")
+    if mark and written != body + _ending(body):
+        raise ValueError("not as it was written")
+    if content.pop(CHECKSUM, None) is None and next(reversed(content)) not in LAST_OF_UNSEALED:
+        raise ValueError("without its checksum")
+    return content
+
+
+def _ending(body: bytes) -> bytes:
+    return _SEAL + f'{hashlib.sha256(body).hexdigest()}"\n}}\n'.encode()
+
+
+def write_table(
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, object]],
+    *,
+    sealed: bool = False,
+) -> None:
     """Write a CSV with header `columns`; a missing or None value is an empty field."""
-    with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as stream:
+    with (
+        replacing(path, sealed=sealed) as part,
+        open(part, "w", encoding="utf-8", newline="") as stream,
+    ):
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: _field(row.get(key)) for key in columns} for row in rows)
@@ -82,12 +161,15 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> Iterator[dict[str, str
     Raises
     ------
     InputError
-        It is not such a table, or not whole.
+        It is not such a table, not whole, or not as it was written.
     """
-    made_again = "delete it and run snakemake again: it is made from what is there"
+    made_again = f"delete {path} and {MADE_AGAIN}"
     try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            rows = csv.DictReader(stream, strict=True)
+        with open(path, "rb") as content:
+            assert_sealed(path, content)
+            rows = csv.DictReader(
+                io.TextIOWrapper(content, encoding="utf-8", newline=""), strict=True
+            )
             missing = [column for column in needed if column not in (rows.fieldnames or ())]
             if missing:
                 raise InputError(f"{path}: has no column {', '.join(missing)}; {made_again}")

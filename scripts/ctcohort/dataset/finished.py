@@ -9,10 +9,14 @@ lost.
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+from pathlib import Path
 
+from ctcohort.base.faults import InputError
 from ctcohort.base.workdir import RECEIVED, RECORD, VOLUME
-from ctcohort.series.received import chosen_series
-from ctcohort.volume.record import made_with
+from ctcohort.series.received import Received, chosen_series
+from ctcohort.volume.record import ScanRecord, made_with
 
 
 def is_finished(name: str, series: str, parameters: str) -> bool:
@@ -54,3 +58,23 @@ def missing_files(name: str) -> list[str]:
     volume = VOLUME.format(name)
     beside = [RECEIVED.format(name), RECORD.format(name)] if os.path.exists(volume) else []
     return [volume, *(path for path in beside if not os.path.exists(path))]
+
+
+def clear_damaged(name: str) -> None:
+    """Delete the record and the `received` file of an unfinished scan where they are damaged.
+
+    They are then made again, the `received` file with its download first. As the input of a new
+    volume it would only be found damaged after Snakemake has deleted the old one.
+    """
+    for read, template in ((Received.read, RECEIVED), (ScanRecord.read, RECORD)):
+        path = Path(template.format(name))
+        try:
+            read(path)
+        except FileNotFoundError:
+            pass
+        except InputError:
+            print(f"warning: {path}: is damaged; it is made again", file=sys.stderr)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

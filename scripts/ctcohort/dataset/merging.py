@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import head, read_table, write_bytes, write_lines, write_table
+from ctcohort.base.files import head, read_lines, read_table, write_bytes, write_lines, write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.workdir import PICTURE, RECORD, THUMBNAIL, VOLUME, Workdir
 from ctcohort.dataset import manifest
@@ -65,12 +65,12 @@ def merge(parts: Sequence[Path], into: Path) -> list[str]:
     _link(files, Workdir(into).volumes)
     for template in PICTURES:
         _link(_pictures(rows, owner, template), (into / template).parent)
-    write_lines(Workdir(into).accessions, selection)
+    write_lines(Workdir(into).accessions, selection, sealed=True)
     for name, (columns, content) in tables.items():
-        write_table(into / name, columns, content)
+        write_table(into / name, columns, content, sealed=True)
     protocols = Workdir(parts[0]).protocols  # of the whole table, in every part
     if protocols.exists():
-        write_bytes(Workdir(into).protocols, protocols.read_bytes())
+        write_bytes(Workdir(into).protocols, protocols.read_bytes(), sealed=True)
     return [f"{len(parts)} parts, {len(rows)} accessions", *manifest.counts(rows)]
 
 
@@ -115,7 +115,7 @@ def _owners(parts: Sequence[Path], selection: Sequence[str]) -> dict[str, Path]:
     """The part that has each accession."""
     owner: dict[str, Path] = {}
     for part in parts:
-        for accession in Workdir(part).accessions.read_text(encoding="utf-8").splitlines():
+        for accession in read_lines(Workdir(part).accessions):
             if accession in owner:
                 raise InputError(f"accession {accession} is in {owner[accession]} and in {part}")
             owner[accession] = part

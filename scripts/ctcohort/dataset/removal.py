@@ -22,6 +22,7 @@ from ctcohort.base.faults import InputError
 from ctcohort.base.files import read_table, replacing
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import SELECTED
+from ctcohort.base.seals import seal_of
 from ctcohort.base.workdir import NOTES, RESULTS, Workdir
 from ctcohort.cohort.merged_mrns import surviving
 from ctcohort.dataset import manifest
@@ -230,7 +231,7 @@ def _drop(path: Path, goes: Callable[[list[str]], object], *, table: bool = Fals
     times = path.stat()
     with (
         open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream,
-        replacing(path) as part,
+        replacing(path, sealed=seal_of(path).exists()) as part,
         open(part, "w", encoding="utf-8", errors="surrogateescape", newline="") as rest,
     ):
         if table:

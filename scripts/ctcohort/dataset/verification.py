@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from ctcohort.base import seals
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.files import as_written, head, read_table, sha256
 from ctcohort.base.naming import name_of
@@ -44,6 +45,10 @@ def verify(here: Workdir, *, threads: int, raw: bool) -> Iterator[str]:
     path = here.manifest
     if not path.exists():
         raise InputError(f"{path}: is missing; expected a finished data set")
+    changed = list(seals.complaints(here.root))
+    yield from changed
+    if any(line.startswith(f"{path}: ") for line in changed):
+        return  # what it says of the others is not worth comparing
     rows = list(read_table(path, manifest.COLUMNS))
     if not rows:
         raise InputError(f"{path}: has no row; expected a finished data set")
@@ -51,43 +56,63 @@ def verify(here: Workdir, *, threads: int, raw: bool) -> Iterator[str]:
     with ThreadPoolExecutor(threads) as pool:
         for lines in pool.map(partial(_scan, here, raw=raw), included):
             yield from lines
-    yield from _rows(here, rows)
     yield from _parameters(here, included)
     known = {name_of(row["accession"]) for row in included}
     for file in sorted(here.volumes.glob("[!.]*")):
         if file.suffix not in (".npz", ".json") or file.stem not in known:
             yield f"{file}: is not in the manifest; `make prune` lists what may go"
-    yield from _sets(here, rows)
+    if not changed:
+        yield from _rows(here, rows)
+        yield from _sets(here, rows)
 
 
 def _scan(here: Workdir, row: Mapping[str, str], *, raw: bool) -> list[str]:
     name = name_of(row["accession"])
     volume, record = here.volume(name), here.record(name)
-    lines = [f"{file}: is missing" for file in (volume, record) if not file.exists()]
+    lines = [f"{file}: {seals.MISSING}" for file in (volume, record) if not file.exists()]
     if lines:
         return lines
     if str(volume.stat().st_size) != row["npz_bytes"]:
-        lines.append(f"{volume}: has {volume.stat().st_size} bytes, expected {row['npz_bytes']}")
+        lines.append(
+            f"{volume}: has {volume.stat().st_size} bytes, expected {row['npz_bytes']};"
+            f" delete {volume} and run again"
+        )
     elif sha256(volume) != row["npz_sha256"]:
-        lines.append(f"{volume}: its bytes have changed (SHA-256 is not that of the manifest)")
+        lines.append(
+            f"{volume}: its bytes have changed (SHA-256 is not that of the manifest);"
+            f" delete {volume} and run again"
+        )
     try:
         if ScanRecord.read(record).npz_sha256 != row["npz_sha256"]:
             lines.append(f"{record}: is of another volume than the manifest's")
     except InputError as error:
         lines.append(str(error))
+    received = here.received(name)
     if raw and here.raw(name).exists():
-        lines += _raw(here.raw(name), here.received(name))
+        lines += _raw(here.raw(name), received)
+    elif received.parent.exists():
+        lines += _received(received)
     return lines
 
 
-def _raw(folder: Path, received: Path) -> list[str]:
+def _received(path: Path) -> list[str]:
     try:
-        content = Received.read(received)
-        content.assert_all_in(folder)
-    except (Fault, InputError) as error:
-        return [str(error)]
+        Received.read(path)
     except FileNotFoundError:
-        return [f"{received}: is missing"]
+        return [f"{path}: {seals.MISSING}"]
+    except InputError as error:
+        return [str(error)]
+    return []
+
+
+def _raw(folder: Path, received: Path) -> list[str]:
+    if damaged := _received(received):
+        return damaged
+    content = Received.read(received)
+    try:
+        content.assert_all_in(folder)
+    except Fault as fault:
+        return [str(fault)]
     lines = []
     for uid, expected in content.checksums().items():
         try:

@@ -7,15 +7,13 @@ library only.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ctcohort.base.faults import Fault, InputError
-from ctcohort.base.files import head, write_json
+from ctcohort.base.files import head, read_sealed_json, write_sealed_json
 
 _CHOICE = re.compile(r'"series_uid":\s*"([^"]*)",\s*"instance_count":\s*(\d+),')
 
@@ -63,7 +61,7 @@ class Received:
 
     def write(self, path: Path) -> None:
         """Write it; the series and its number of instances come first (see `chosen_series`)."""
-        write_json(path, asdict(self))
+        write_sealed_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> Received:
@@ -76,7 +74,7 @@ class Received:
         FileNotFoundError
         """
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content = read_sealed_json(path)
             files = tuple(ReceivedFile(**file) for file in content.pop("instances"))
             syntaxes = tuple(content.pop("transfer_syntaxes"))
             return cls(**content, transfer_syntaxes=syntaxes, instances=files)
@@ -84,8 +82,8 @@ class Received:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(
-                f"{path}: is not what a download wrote; delete it and run snakemake again: the"
-                " series is fetched anew"
+                f"{path}: is not what a download wrote; delete {path} and run snakemake again:"
+                " the series is fetched anew"
             ) from None
 
     def checksums(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydicom.tag import Tag
 
 from ctcohort import ALGORITHM_VERSION
-from ctcohort.base.faults import Fault
+from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.reasons import SERIES_REASONS
 from ctcohort.config.settings import VolumeSettings
 from ctcohort.dicom.headers import KEYWORDS, Header, header_of
@@ -139,7 +139,10 @@ def make_volume(
     Fault
         With the reason of the first thing that is wrong.
     """
-    files = Received.read(received)
+    try:
+        files = Received.read(received)
+    except InputError as error:
+        raise Fault("checksum_mismatch", str(error)) from None
     files.assert_all_in(raw)
     reader = _Reader(raw, files.checksums())
     for syntax, path in reader.transfer_syntaxes.items():

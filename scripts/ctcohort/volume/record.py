@@ -6,14 +6,13 @@ library only.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import head, write_json
+from ctcohort.base.files import head, read_sealed_json, write_sealed_json
 from ctcohort.series.measures import Measures
 
 _DIGEST = re.compile(r'"parameters_digest":\s*"([^"]*)"')
@@ -108,7 +107,7 @@ class ScanRecord:
 
     def write(self, path: Path) -> None:
         """Write it; the parameters' digest comes first (see `made_with`)."""
-        write_json(path, asdict(self))
+        write_sealed_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> ScanRecord:
@@ -121,7 +120,7 @@ class ScanRecord:
         FileNotFoundError
         """
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content = read_sealed_json(path)
             content["source"] = _known(Measures, content["source"])
             content["certificate"] = _known(CertificateMeasures, content["certificate"])
             content["dropped"] = [_known(DroppedSlice, drop) for drop in content["dropped"]]
@@ -130,8 +129,8 @@ class ScanRecord:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(
-                f"{path}: cannot be read as a scan record; delete it and run snakemake again: the"
-                " volume is made anew"
+                f"{path}: cannot be read as a scan record; delete {path} and run snakemake again:"
+                " the volume is made anew"
             ) from None
         return record
 

@@ -1,0 +1,308 @@
+"""One injected fault, and what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.workflow.conftest import Site
+
+from . import injections
+
+HEALED = "healed by the same command"
+TOLD = "healed after what one line says"
+SILENT = "SILENT"
+TRACEBACK = "TRACEBACK"
+NO_WAY_BACK = "NO WAY BACK"
+
+BAD = (SILENT, TRACEBACK, NO_WAY_BACK)
+
+ATTEMPTS = 5
+"""Runs in which what the lines say must lead back to the reference."""
+
+RESULTS = (*injections.TABLES, "processed", "received", "raw")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a fault; `said` are the lines by which it was told."""
+
+    number: int
+    fault: str
+    verdict: str
+    said: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def results(folder: Path) -> dict[str, str]:
+    """SHA-256 of everything that a finished run leaves for its user."""
+    files = [
+        path
+        for name in RESULTS
+        for path in [folder / name, *(folder / name).rglob("*")]
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(files)
+    }
+
+
+class Hospital:
+    """The same hospital finished under every config of `injections.CHANGES`."""
+
+    def __init__(self, folder: Path, fresh: Path) -> None:
+        self.fresh = fresh
+        self.finished = {}
+        self.expected = {}
+        for name, changes in injections.CHANGES.items():
+            site = Site(folder / name)
+            if name == "nothing":
+                shutil.copytree(fresh, site.folder)
+            else:
+                copy_of(self.finished["nothing"], site.folder)
+                site.configure(changes)
+            begun = time.monotonic()
+            site.run()
+            self.seconds = time.monotonic() - begun if name == "nothing" else self.seconds
+            self.finished[name] = site.folder
+            self.expected[name] = results(site.folder)
+
+
+def copy_of(source: Path, target: Path) -> None:
+    """Copy a working directory, time stamps included."""
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
+
+
+@dataclass(frozen=True)
+class Called:
+    """One call of a command."""
+
+    status: int
+    output: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What it says a person should know, each once."""
+        said = re.findall(
+            r"^\s*(error: .*|.*LockException.*|.*Error: .*|.*clock skew.*)$",
+            self.output,
+            re.MULTILINE,
+        )
+        return list(dict.fromkeys(line.strip() for line in said))
+
+    @property
+    def broke(self) -> bool:
+        """Whether an exception was not caught."""
+        return "Traceback (most recent call last)" in self.output
+
+
+def call(site: Site, *arguments: str) -> Called:
+    """Run the workflow; unlike `Site.run` it may end as it likes."""
+    return _call(site, site.command(*arguments))
+
+
+def verify(site: Site) -> Called:
+    """What `make verify RAW=yes` says."""
+    return _call(site, [sys.executable, str(site.workflow / "scripts" / "verify.py"), "--raw"])
+
+
+def _call(site: Site, command: list[str]) -> Called:
+    done = subprocess.run(
+        command, cwd=site.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    return Called(done.returncode, done.stdout.decode(errors="replace"))
+
+
+def follow(site: Site, called: Called) -> None:
+    """Do what the lines say: unlock, delete what they name inside the working directory, or set a
+    time stamp right."""
+    if "LockException" in called.output:
+        call(site, "--unlock")
+    for line in called.lines:
+        subject = line.removeprefix("error: ").partition(": ")[0]
+        for advice in re.findall(r"\bdelete ([^;]*?)(?: and run|;|$)", line):
+            for word in re.split(r",? and |, | ", advice.replace("it", subject, advice == "it")):
+                delete(site.folder, word.strip(".:'\""))
+        for path in re.findall(r"modification time .* than input (\S+) .*clock skew", line):
+            for file in [site.folder / path, *(site.folder / path).rglob("*")]:
+                os.utime(file)
+
+
+def delete(folder: Path, name: str) -> None:
+    """Delete a file or folder of a working directory."""
+    path = (folder / name).resolve()
+    if name and path.is_relative_to(folder.resolve()) and path != folder.resolve():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def judge(number: int, fault: str, site: Site, expected: dict[str, str], begun: float) -> Outcome:
+    """Call the same command until it ends well, doing what it says in between; then verify."""
+
+    def outcome(verdict: str) -> Outcome:
+        return Outcome(number, fault, verdict, said, time.monotonic() - begun)
+
+    said: list[str] = []
+    for attempt in range(ATTEMPTS):
+        run = call(site)
+        said += [line for line in run.lines if line not in said]
+        if run.broke:
+            said.append(run.output[run.output.index("Traceback") :][:3000])
+            return outcome(TRACEBACK)
+        if run.status == 0:
+            proven = verify(site)
+            if proven.broke:
+                said.append(proven.output[-1500:])
+                return outcome(TRACEBACK)
+            if results(site.folder) == expected:
+                if proven.status:
+                    said.append(proven.output)
+                    return outcome(NO_WAY_BACK)
+                return outcome(TOLD if attempt else HEALED)
+            if proven.status == 0:
+                there = results(site.folder)
+                said.append(str(sorted({k for k, _ in there.items() ^ expected.items()})))
+                return outcome(SILENT)
+            lines = proven.output.splitlines()
+            if any(line in said for line in lines):
+                said += lines
+                return outcome(NO_WAY_BACK)
+            said += lines
+            run = Called(1, "".join(f"error: {line}\n" for line in lines))
+        elif not run.lines:
+            said.append(run.output[-1500:])
+            return outcome(NO_WAY_BACK)
+        follow(site, run)
+    return outcome(NO_WAY_BACK)
+
+
+# Trials
+
+
+def damage(hospital: Hospital, number: int, folder: Path, choice: random.Random) -> Outcome:
+    """A file of a finished working directory is damaged, then perhaps the config changed."""
+    begun = time.monotonic()
+    change = choice.choice([*injections.CHANGES, "nothing"])
+    site = Site(folder)
+    copy_of(hospital.finished["nothing"], folder)
+    if choice.random() < 0.12:
+        kind = choice.choice(list(injections.UPHEAVALS))
+        injections.UPHEAVALS[kind](folder, choice)
+        fault = kind
+    else:
+        target = choice.choice(injections.TARGETS)
+        kind, stamp = choice.choice(list(injections.DAMAGES)), choice.random() < 0.6
+        path = injections.damage(folder, target, kind, stamp=stamp, choice=choice)
+        fault = f"{path} {kind}" + (", time stamp kept" if stamp else "")
+    if change != "nothing":
+        site.configure(injections.CHANGES[change])
+        fault += f"; then {next(iter(injections.CHANGES[change]))} is changed"
+    return judge(number, fault, site, hospital.expected[change], begun)
+
+
+def interruption(hospital: Hospital, number: int, folder: Path, choice: random.Random) -> Outcome:
+    """A signal meets a run at a random moment."""
+    begun = time.monotonic()
+    site = Site(folder)
+    copy_of(hospital.fresh, folder)
+    kind = choice.choice([*injections.INTERRUPTIONS, injections.TOGETHER])
+    moment = choice.uniform(0.1, 1.1) * hospital.seconds
+    with started(site) as process:
+        wait(process, moment)
+        if kind == injections.TOGETHER:
+            second = call(site)
+            if second.broke:
+                return Outcome(number, kind, TRACEBACK, [second.output[-3000:]])
+        elif process.poll() is None:
+            with suppress(ProcessLookupError):
+                injections.INTERRUPTIONS[kind](process, choice)
+        process.wait()
+    fault = f"{kind} after {moment:.1f} s"
+    return judge(number, fault, site, hospital.expected["nothing"], begun)
+
+
+def disk(hospital: Hospital, number: int, folder: Path, choice: random.Random) -> Outcome:
+    """The disk is full, or becomes read-only, at a random moment of a run."""
+    begun = time.monotonic()
+    kind = choice.choice([injections.FULL, injections.READ_ONLY])
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        raise Unavailable("a small disk cannot be mounted here")
+    try:
+        site = Site(folder / "site")
+        copy_of(hospital.fresh, site.folder)
+        ballast = folder / "ballast"
+        if kind == injections.FULL:
+            room = choice.randrange(1000, 1_500_000)
+            with open(ballast, "wb") as stream:
+                left = shutil.disk_usage(folder).free - room
+                stream.write(bytes(left))
+            call(site)
+            ballast.unlink()
+            fault = f"{kind} after {room} bytes"
+        else:
+            moment = choice.uniform(0.1, 1.0) * hospital.seconds
+            with started(site) as process:
+                wait(process, moment)
+                remount(folder, "ro")
+                process.wait()
+            remount(folder, "rw")
+            fault = f"{kind} after {moment:.1f} s"
+        return judge(number, fault, site, hospital.expected["nothing"], begun)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=False)
+
+
+class Unavailable(Exception):
+    """This machine cannot do it."""
+
+
+def remount(folder: Path, how: str) -> None:
+    """Make a mounted folder `ro` or `rw`; what is open for writing stays so, as after an error of
+    the disk."""
+    for _ in range(200):
+        done = subprocess.run(
+            ["mount", "-o", f"remount,{how}", str(folder)], capture_output=True, check=False
+        )
+        if done.returncode == 0:
+            return
+        time.sleep(0.01)  # busy: a file is open for writing
+
+
+@contextmanager
+def started(site: Site) -> Iterator[subprocess.Popen[str]]:
+    """A run in a process group of its own; killed at the end."""
+    with subprocess.Popen(
+        site.command(),
+        cwd=site.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, 9)
+
+
+def wait(process: subprocess.Popen[str], seconds: float) -> None:
+    """Until so many seconds have passed, or the process has ended."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=seconds)

@@ -1,0 +1,1 @@
+"""Mutants of everything that is parsed from outside, through the real commands."""
