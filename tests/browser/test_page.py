@@ -63,7 +63,7 @@ def server(page: Page) -> Iterator[Server]:
 
 def test_it_opens_without_a_word_on_the_console(page: Page) -> None:
     assert page.said() == []
-    assert page.run("return document.title").startswith("CT cohort")
+    assert page.run("return document.title").startswith("CT volumes")
     assert page.all("#shown .scan")
 
 

@@ -61,6 +61,9 @@ WRONG: dict[str, tuple[str, Callable[[], list[Dataset]]]] = {
         "tilt_corrected",
         lambda: chest(SliceStack.tilted(7, **SIZE, count=61, step=4.0)),
     ),
+    "nothing but tissue, no lung": ("no_lung", lambda: chest(_inside(), noise=8.0)),
+    "the belly alone": ("no_lung", lambda: chest(stack().shifted(np.array([0.0, 0.0, -175.0])))),
+    "stops below the tips": ("lungs_cut", chest),
     "a missing slice": ("spacing_irregular", lambda: chest(without(90, [40], 2.0))),
 }
 
@@ -103,6 +106,12 @@ def test_flag_rises(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", GOOD)
 def test_no_flag_on_a_good_scan(name: str, tmp_path: Path) -> None:
     _, record = scan(GOOD[name](), tmp_path)
+    assert set(record["flags"]) <= {"lungs_cut"}  # most stacks end within the phantom's lungs
+
+
+def test_no_flag_at_all_on_a_whole_chest(tmp_path: Path) -> None:
+    whole = stack(60).shifted(np.array([0.0, 0.0, 20.0]))
+    _, record = scan(chest(whole, noise=8.0), tmp_path)
     assert record["flags"] == []
 
 

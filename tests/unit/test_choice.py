@@ -240,6 +240,13 @@ def test_a_description_can_be_excluded() -> None:
     assert reason(described, exclude_description_regex=("^LUNG",)) == ""
 
 
+def test_a_body_part_is_excluded_whole_and_whatever_its_case() -> None:
+    abdomen = series(body_part="Abdomen ")
+    assert reason(abdomen, body_part_exclude=("HEAD", "abdomen")) == "body_part_excluded"
+    assert reason(abdomen, body_part_exclude=("ABDOMENPELVIS", "PELVIS")) == ""
+    assert reason(series(body_part=""), body_part_exclude=("ABDOMEN",)) == ""
+
+
 def test_spectral_is_told_before_contrast_and_contrast_before_the_description() -> None:
     both = series(multienergy=True, contrast_agent=True, series_description="x")
     strict = {"contrast": "none", "exclude_description_regex": ("x",)}

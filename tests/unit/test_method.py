@@ -18,7 +18,7 @@ from .opened import REPOSITORY
 PACKAGE = REPOSITORY / "scripts" / "ctcohort"
 RULES = range(1, 17)
 NUMBERS = r"\d+(?:(?:, | and | to )\d+)*"
-MEASURING = ("series.geometry", "volume.resampling", "volume.certificate")
+MEASURING = ("series.geometry", "volume.resampling", "volume.certificate", "volume.lungs")
 """Modules whose every number is a limit of the method."""
 
 

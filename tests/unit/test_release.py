@@ -498,7 +498,7 @@ def test_a_release_on_another_disk_may_be_linked_to(rules: ReleaseSettings, here
 def test_the_columns_are_chosen_one_by_one() -> None:
     """A column that the manifest gains is not released before somebody decides so."""
     withheld = {"accession", "patient", "status", "status_reason", "series_uid_hash", "age_years"}
-    withheld |= {"sex", "raw_bytes", "npz_bytes", "review"}
+    withheld |= {"sex", "raw_bytes", "npz_bytes", "review", "body_part", "regions"}
     told = {"split", "flags", *release.LOG, *release.MEASURED}
     assert told | withheld == set(manifest.COLUMNS)
 

@@ -327,8 +327,9 @@ def test_reviews_change_the_manifest_alone(site: Site) -> None:
         ({"series.min_slices": 10}, {*LISTED, *scan(THIN)}),
         ({"series.contrast": "none"}, {"index_series"}),
         ({"series.min_fov_mm": 5000}, LISTED),
+        ({"series.body_part_exclude": ["chest"]}, LISTED),
     ],
-    ids=["another_series", "one_more_scan", "same_choice", "no_scan_left"],
+    ids=["another_series", "one_more_scan", "same_choice", "no_scan_left", "no_body_part_left"],
 )
 def test_series_keys_fetch_what_is_chosen_now(
     site: Site, changes: dict[str, object], expected: set[str]

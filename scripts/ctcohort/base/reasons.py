@@ -16,6 +16,7 @@ SERIES_REASONS = {
     "not_ct": "not a CT image storage class (dose report, segmentation, other modality)",
     "spectral": "a monoenergetic, virtual non-contrast, iodine or other multi-energy product",
     "contrast": "the headers name a contrast agent and series.contrast is none",
+    "body_part_excluded": "BodyPartExamined is one of series.body_part_exclude",
     "description_excluded": "SeriesDescription matches series.exclude_description_regex",
     "fov_too_small": "the field of view is smaller than series.min_fov_mm",
     "no_geometry": "position, orientation, pixel spacing, rows or columns are missing",
@@ -76,6 +77,8 @@ FLAGS = {
     "padding_unapplied": "a padding value above -900 HU occurs inside the body and was left there",
     "orientation_suspect": "bone does not lie posterior to the body's centre",
     "derived_is_larger": "a derived series of the accession has more slices than the chosen one",
+    "no_lung": "less than 20 mL of lung: no chest",
+    "lungs_cut": "the first or the last slice cuts through lung: part of it is outside the scan",
     "tilt_corrected": "resampled out of a tilted gantry's sheared slices",
     "spacing_irregular": "slices are not evenly spaced; see z_error_mm",
 }

@@ -40,6 +40,7 @@ class SeriesSettings:
     contrast: str = "any"
     allow_lossy: bool = False
     exclude_description_regex: tuple[str, ...] = ()
+    body_part_exclude: tuple[str, ...] = ()
     min_fov_mm: float | None = None
     prefer_kernels: tuple[str, ...] = ()
     tie_break: tuple[str, ...] = ()

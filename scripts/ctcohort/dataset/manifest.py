@@ -71,6 +71,10 @@ COLUMNS = (
     "clipped_high",
     "padded",
     "air_peak_hu",
+    "body_part",
+    "regions",
+    "lung_ml",
+    "lungs_cut",
     "raw_bytes",
     "npz_bytes",
     "npz_sha256",
@@ -252,10 +256,6 @@ def _made(
         "final_spacing": _one_or_all(sorted(set(record.spacing))),
         "transform": record.transform,
         "series_uid_hash": pseudonym(record.series_uid, key),
-        **{
-            name: getattr(record, name)
-            for name in ("manufacturer", "model", "convolution_kernel", "kvp")
-        },
         **_fields(record, "manufacturer", "model", "convolution_kernel", "kvp"),
         **_fields(record, "age_years", "sex", "slice_thickness"),
         **_fields(source, "row_spacing", "column_spacing", "z_error_mm", "gap_mm"),
@@ -263,6 +263,9 @@ def _made(
         **_fields(source, "fov_mm", "scan_length_mm"),
         **_fields(certificate, "clipped_low", "clipped_high", "padded"),
         "air_peak_hu": certificate.air_peak_hu,
+        **_fields(record, "body_part", "lung_ml"),
+        "regions": " ".join(record.regions),
+        "lungs_cut": " ".join(record.lungs_cut),
         "dropped_slices": len(record.dropped) + record.duplicate_files,
         "extrapolated_slices": record.extrapolated_slices,
         "raw_bytes": record.raw_bytes,

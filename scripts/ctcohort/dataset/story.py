@@ -174,6 +174,11 @@ def _volume(here: Workdir, name: str, row: Mapping[str, Any]) -> Iterator[str]:
         f" {certificate.air_peak_hu} HU; clipped {certificate.clipped_low:.2%} below,"
         f" {certificate.clipped_high:.2%} above; padding {certificate.padded:.2%}"
     )
+    if record.lung_ml is not None:
+        yield (
+            f"lung {record.lung_ml:.0f} mL, cut at {' and '.join(record.lungs_cut) or 'no end'};"
+            f" the headers name {', '.join(record.regions) or 'no region of the body'}"
+        )
     for flag in str(row.get("flags") or "").split():
         yield f"flag {flag}: {FLAGS[flag]}"
     yield f"sha256 {record.npz_sha256}"

@@ -30,6 +30,7 @@ from ctcohort.cohort.report_table import Table
 from ctcohort.cohort.reviews import Review, read_reviews, strangers
 from ctcohort.cohort.splits import NAMES
 from ctcohort.dataset import manifest
+from ctcohort.dataset.title import lungs, title
 from ctcohort.page.flow import VOLUME, flow, meaning, reached, table_rows
 from ctcohort.page.oddness import MEASURES, SAID, WEIGHT, WEIGHT_SAID, Spread, oddness, spread
 from ctcohort.volume.record import ScanRecord
@@ -42,6 +43,9 @@ WORDS = {
     "model": "Model",
     "convolution_kernel": "Kernel",
     "kvp": "kV",
+    "body_part": "Body part",
+    "regions": "Regions named",
+    "lungs_cut": "Lungs cut at",
     "algorithm_version": "Algorithm version",
 }
 """Columns of the manifest that are shown as words, and what they are called."""
@@ -112,6 +116,7 @@ def gather(here: Workdir, reviews_path: Path) -> Contents:
     index = "\n".join(scans.accessions).encode()
     data = {
         "id": hashlib.sha256(index).hexdigest()[:16],
+        "title": title(scans.lungs),
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
         "state": _state(here),
         "accessions": scans.accessions,
@@ -168,6 +173,7 @@ class _Scans:
         self.age: list[float | None] = []
         self.sex: list[str] = []
         self.bytes = {"raw_bytes": 0, "npz_bytes": 0}
+        self.lungs: Counter[str] = Counter(lungs(()))
 
     def add(self, row: Mapping[str, Any], here: Workdir) -> None:
         accession = str(row["accession"])
@@ -185,6 +191,8 @@ class _Scans:
                 " does not know; run the workflow again to have the manifest written by it"
             ) from None
         self.flags.append(_text(row.get("flags")))
+        if self.reached[-1] == VOLUME:
+            self.lungs.update(lungs([row]))
         review = self.reviews.get(accession)
         self.verdicts.append(review.verdict if review else "")
         for measure in MEASURES:

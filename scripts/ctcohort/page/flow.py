@@ -54,11 +54,11 @@ STEPS = (
         "with an original CT series",
         "At least one of its series is CT and of a wanted kind: no scout, secondary capture,"
         " reformat or spectral product, and nothing that series.contrast or"
-        " series.exclude_description_regex leaves out.",
+        " series.exclude_description_regex or series.body_part_exclude leaves out.",
         frozenset(
             {
                 *("no_ct_series", "not_ct", "localizer", "secondary", "derived", "derived_lossy"),
-                *("spectral", "contrast", "description_excluded"),
+                *("spectral", "contrast", "description_excluded", "body_part_excluded"),
             }
         ),
     ),

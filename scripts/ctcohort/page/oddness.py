@@ -40,6 +40,7 @@ MEASURES = (
     Measure("dropped_slices", "Dropped slices", "", 0, 5),
     Measure("fov_mm", "Field of view", "mm", 0, 30),
     Measure("scan_length_mm", "Scan length", "mm", 0, 30),
+    Measure("lung_ml", "Lung volume", "mL", 0, 500),
     Measure("air_peak_hu", "Air peak", "HU", 0, 10),
     Measure("clipped_low", "Clipped low", "%", 2, 5, 100),
     Measure("clipped_high", "Clipped high", "%", 3, 0.1, 100),

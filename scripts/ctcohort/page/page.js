@@ -602,8 +602,8 @@
   function drawTop() {
     const flagged = volumes.filter((i) => flags(i).length).length, seen = volumes.filter((i) => made[i]).length;
     const left = total - volumes.length;
-    $("kicker").textContent = `ct-cohort ${data.run.release} · data set report · made ${day(data.made)}`;
-    document.title = `CT cohort: ${of(volumes.length, "volume")}`;
+    $("kicker").textContent = `${data.title} · ct-cohort ${data.run.release} · data set report · made ${day(data.made)}`;
+    document.title = `${data.title}: ${of(volumes.length, "volume")}`;
     $("headline").textContent = `${count(volumes.length)} of ${of(total, "scan")} became ${total === 1 ? "a volume" : "volumes"}.`;
     const sentences = [];
     if (data.table) sentences.push(`They were selected from ${of(data.table.rows, "row")} of the report table.`);

@@ -287,7 +287,18 @@ def _facts(ct: NDArray[np.int16], record: ScanRecord) -> str:
         f"missing {source.missing_slices}, dropped {dropped} slices",
         f"tilt {source.tilt_degrees:.1f}, obliquity {source.obliquity_degrees:.1f} deg",
         f"air     {record.certificate.air_peak_hu} HU",
+        *_anatomy(record),
         "",
         "flags   " + ("\n        ".join(record.flags) or "none"),
     ]
     return "\n".join(lines)
+
+
+def _anatomy(record: ScanRecord) -> list[str]:
+    """Lungs, and what the headers name; nothing of records of earlier releases."""
+    if record.lung_ml is None:
+        return []
+    return [
+        f"lung    {record.lung_ml:.0f} mL, cut at {', '.join(record.lungs_cut) or 'no end'}",
+        f"named   {', '.join(record.regions) or 'no region of the body'}",
+    ]

@@ -17,6 +17,7 @@ from ctcohort.base.reasons import (
 )
 from ctcohort.cohort.splits import NAMES
 from ctcohort.config.settings import ReleaseSettings
+from ctcohort.dataset.title import lungs, title
 
 CITATION = (
     "R. L. Draelos, D. Dov, M. A. Mazurowski, J. Y. Lo, R. Henao, G. D. Rubin, L. Carin:\n"
@@ -59,10 +60,12 @@ def card(
     about : Markdown of whoever releases, the text of `release.about`
     """
     meanings = SERIES_REASONS | ACCESSION_REASONS | RELEASE_REASONS
+    lung = lungs(metadata)
     sections = {
-        "Chest CT volumes": [
+        title(lung): [
             f"{_count(len(metadata))} scans of {_count(_patients(metadata))} patients, as"
             " three-dimensional arrays in Hounsfield units, without identifiers.",
+            _lungs(lung),
             f"Licence: {rules.licence or 'not stated; ask whoever gave you this before using it'}.",
         ],
         **({"About": [about]} if about else {}),
@@ -115,6 +118,17 @@ def card(
         f"{'##' if number else '#'} {title}\n\n" + "\n\n".join(filter(None, paragraphs)) + "\n"
         for number, (title, paragraphs) in enumerate(sections.items())
     )
+
+
+def _lungs(counts: Mapping[str, int]) -> str:
+    told = {
+        "whole": "whole lungs in {}",
+        "cut": "lungs that the first or the last slice cuts in {}",
+        "none": "no lung in {}",
+        "unknown": "not measured in {}",
+    }
+    parts = [told[key].format(_count(number)) for key, number in counts.items() if number]
+    return f"Measured on the scans: {', '.join(parts)}."
 
 
 def _count(number: int) -> str:

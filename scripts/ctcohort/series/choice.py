@@ -155,7 +155,14 @@ def _product_reason(images: Sequence[Header], series: SeriesSettings) -> str:
             return "contrast"
         if any(re.search(p, header.series_description) for p in series.exclude_description_regex):
             return "description_excluded"
+        if _same(header.body_part) in map(_same, series.body_part_exclude):
+            return "body_part_excluded"
     return ""
+
+
+def _same(code: str) -> str:
+    """A code string (PS3.5 6.2, CS) as it is compared: without case and outer blanks."""
+    return code.strip().upper()
 
 
 def _fov_reason(verdict: Verdict, series: SeriesSettings) -> str:

@@ -29,11 +29,13 @@ from ctcohort.dicom.pixels import (
     stored_values,
 )
 from ctcohort.dicom.reading import open_file
+from ctcohort.dicom.regions import regions
 from ctcohort.series.geometry import Dropped, Slice, Stack, Verdict, assess
 from ctcohort.series.received import Received, received_bytes
 from ctcohort.volume import resampling
 from ctcohort.volume.certificate import Certificate, measure
 from ctcohort.volume.faces import face_possible
+from ctcohort.volume.lungs import Lung, Lungs
 from ctcohort.volume.record import DroppedSlice, ScanRecord
 
 Array = NDArray[np.float64]
@@ -157,7 +159,7 @@ def make_volume(
             verdict.reason,
             f"{raw}: the files do not make a volume: {SERIES_REASONS[verdict.reason]}",
         )
-    certificate = Certificate()
+    certificate, lungs = Certificate(), _lungs(stack)
     posterior = (
         stack.column_direction[1] * stack.row_spacing,
         stack.row_direction[1] * stack.column_spacing,
@@ -174,6 +176,7 @@ def make_volume(
                     f" {rival.header.sop_instance_uid} are at one position with different pixels",
                 )
         counts = measure(hu, mask, unapplied, posterior=posterior, clip=rules.clip_hu)
+        lungs.put(place, hu, mask)
         return counts, _clipped(hu, mask, rules.clip_hu)
 
     def arrive(places: range, put: _Put) -> None:
@@ -197,7 +200,9 @@ def make_volume(
         for rivals in stack.rivals
         for rival in rivals
     ]
-    return volume, _record(volume, verdict, stack, dropped, certificate, reader, extrapolated)
+    lung = lungs.measures()
+    record = _record(volume, verdict, stack, dropped, certificate, lung, reader, extrapolated)
+    return volume, record
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +320,12 @@ def _clipped(hu: Image, mask: NDArray[np.bool_] | None, clip: tuple[float, float
     if hu.dtype == np.float64:
         resampling.round_hu(hu)
     return hu
+
+
+def _lungs(stack: Stack) -> Lungs:
+    normal = np.cross(stack.row_direction, stack.column_direction)
+    depths = stack.distances * abs(normal @ stack.stack_direction)
+    return Lungs(depths, (stack.row_spacing, stack.column_spacing))
 
 
 def _shape(stack: Stack) -> tuple[int, int]:
@@ -467,6 +478,7 @@ def _record(
     stack: Stack,
     dropped: list[Dropped],
     certificate: Certificate,
+    lung: Lung,
     reader: _Reader,
     extrapolated: int,
 ) -> ScanRecord:
@@ -475,6 +487,7 @@ def _record(
     flags = certificate.flags(
         fov_mm=measures.fov_mm or 0.0, scan_length_mm=measures.scan_length_mm or 0.0
     )
+    flags += lung.flags()
     flags += ["tilt_corrected"] if stack.tilted else []
     flags += [] if stack.regular else ["spacing_irregular"]
     slopes = sorted({s.frame.slope for s in stack.slices if s.frame.slope is not None})
@@ -492,6 +505,8 @@ def _record(
     return ScanRecord(
         algorithm_version=ALGORITHM_VERSION,
         series_uid=first.series_uid,
+        body_part=first.body_part,
+        regions=regions(first.body_part, first.series_description),
         manufacturer=first.manufacturer,
         model=first.model,
         convolution_kernel=first.kernel,
@@ -515,6 +530,8 @@ def _record(
         ],
         extrapolated_slices=extrapolated,
         certificate=certificate.measures(),
+        lung_ml=lung.volume_ml,
+        lungs_cut=lung.cut,
         flags=sorted(flags),
         shape=list(volume.ct.shape),
         spacing=[float(v) for v in volume.spacing],

@@ -58,12 +58,16 @@ class ScanRecord:
     """The record of one scan; its fields are the keys of the file, in this order.
 
     Fields with a default are filled in when the volume has been written. Records of earlier
-    releases may lack `burned_in_annotation` and `face_possible`.
+    releases may lack `burned_in_annotation` and `face_possible`, and what is known of the body:
+    `body_part`, `regions`, `lung_ml` and `lungs_cut`.
 
     Attributes
     ----------
     parameters_digest : str
         `settings.digest` of all that decided the volume besides its slices.
+    body_part : BodyPartExamined
+    regions : of the body, as `regions.regions` finds them named in the headers
+    lung_ml, lungs_cut : as `lungs.Lungs` measures them; None where nobody has
     orientation : six direction cosines, of the rows and of the columns
     z_positions : mm towards the head, of the slices used
     matrix : rows, columns of the slices
@@ -76,6 +80,8 @@ class ScanRecord:
     parameters: dict[str, Any] = field(default_factory=dict)
     algorithm_version: str
     series_uid: str
+    body_part: str = ""
+    regions: list[str] = field(default_factory=list)
     manufacturer: str
     model: str
     convolution_kernel: str
@@ -96,6 +102,8 @@ class ScanRecord:
     dropped: list[DroppedSlice]
     extrapolated_slices: int
     certificate: CertificateMeasures
+    lung_ml: float | None = None
+    lungs_cut: list[str] = field(default_factory=list)
     flags: list[str]
     shape: list[int]
     spacing: list[float]

@@ -1,0 +1,35 @@
+"""What a data set is called: by what was measured in its volumes, not by what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+CHESTS = 0.9
+"""Share of the volumes that must hold whole lungs for a data set to be one of chests."""
+
+
+def lungs(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many volumes hold whole lungs, lungs that are cut, no lung, and how many nobody measured.
+
+    Parameters
+    ----------
+    rows : of the manifest or of a release's table, those of volumes alone
+    """
+    counts = dict.fromkeys(("whole", "cut", "none", "unknown"), 0)
+    for row in rows:
+        words = str(row.get("flags", "")).split()
+        if row.get("lung_ml") in (None, ""):
+            counts["unknown"] += 1
+        elif "no_lung" in words:
+            counts["none"] += 1
+        else:
+            counts["cut" if "lungs_cut" in words else "whole"] += 1
+    return counts
+
+
+def title(counts: Mapping[str, int]) -> str:
+    """Return the title for what `lungs` counted."""
+    volumes = sum(counts.values())
+    chests = volumes > 0 and counts["whole"] >= CHESTS * volumes
+    return "Chest CT volumes" if chests else "CT volumes"
