@@ -31,6 +31,7 @@ from ctcohort.series.choice import Candidate, choose
 from ctcohort.series.download import fetch_series
 from ctcohort.series.index import rows_of
 from ctcohort.volume.build import Volume, make_volume
+from ctcohort.volume.record import ScanRecord
 from tests.objects import find_marker
 
 from .cases import Case
@@ -122,7 +123,7 @@ def ledger_rows(
 
 def volume_of(
     choice: Judged, folder: Path, volume: VolumeSettings, threads: int = 1
-) -> tuple[Volume, dict[str, Any]]:
+) -> tuple[Volume, ScanRecord]:
     """Download the chosen series and make its volume."""
     assert choice.winner is not None and choice.winner.headers is not None
     raw, received = folder / "raw" / "scan", folder / "received.json"
@@ -136,7 +137,7 @@ def scan(
     *,
     series: SeriesSettings | None = None,
     volume: VolumeSettings | None = None,
-) -> tuple[Volume, dict[str, Any]]:
+) -> tuple[Volume, ScanRecord]:
     """Files of a usable series to its volume and record."""
     write_files(datasets, folder / "archive")
     rules = volume or volume_rules()

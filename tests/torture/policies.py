@@ -68,7 +68,7 @@ def measure(plane: SliceStack, folder: Path) -> Row:
         worst = [marker_error(volume, m)[2] for m in covered(volume, PHANTOM)]
         errors[policy] = float(np.abs(worst).max())
         if policy == "mode":
-            z_error = record["source"]["z_error_mm"]
+            z_error = record.source.z_error_mm
     return Row(errors, verdicts, z_error)
 
 

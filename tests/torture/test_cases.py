@@ -97,9 +97,9 @@ def _number(candidate: Candidate) -> int | None:
 def _check_volume(case: Case, choice: Judged, folder: Path) -> None:
     rules = volume_rules(**case.volume)
     volume, record = volume_of(choice, folder, rules)
-    assert set(record["flags"]) - LUNGS == case.flags
-    assert len(record["dropped"]) == case.dropped
-    assert record["certificate"]["padded"] == pytest.approx(case.padded, abs=1e-3)
+    assert set(record.flags) - LUNGS == case.flags
+    assert len(record.dropped) == case.dropped
+    assert record.certificate.padded == pytest.approx(case.padded, abs=1e-3)
 
     # the axes: head to feet, anterior to posterior, right to left, at right angles, unit length
     assert np.allclose(volume.direction.T @ volume.direction, np.eye(3), atol=1e-9)
@@ -110,15 +110,15 @@ def _check_volume(case: Case, choice: Judged, folder: Path) -> None:
         assert volume.spacing.tolist() == list(rules.spacing_mm)
 
     # the extent
-    positions = record["z_positions"]
+    positions = record.z_positions
     assert positions[0] - positions[-1] == pytest.approx(case.extent_mm, abs=0.15)
     if "tilt_corrected" not in case.flags and not case.moved_mm:
-        whole = case.extent_mm + record["source"]["slice_spacing"]
+        whole = case.extent_mm + record.source.slice_spacing
         assert abs(volume.ct.shape[0] * volume.spacing[0] - whole) <= volume.spacing[0]
 
     # the markers
     markers = covered(volume, case.phantom)
-    assert len(markers) >= (6 if record["source"]["scan_length_mm"] > 145 else 2)
+    assert len(markers) >= (6 if record.source.scan_length_mm > 145 else 2)
     errors = np.array([marker_error(volume, marker) for marker in markers])
     assert np.abs(errors[:, :2]).max() <= PLACE_MM
     along = np.abs(errors[:, 2])

@@ -100,19 +100,19 @@ GOOD: dict[str, Callable[[], list[Dataset]]] = {
 def test_flag_rises(name: str, tmp_path: Path) -> None:
     flag, make = WRONG[name]
     _, record = scan(make(), tmp_path)
-    assert flag in record["flags"]
+    assert flag in record.flags
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_no_flag_on_a_good_scan(name: str, tmp_path: Path) -> None:
     _, record = scan(GOOD[name](), tmp_path)
-    assert set(record["flags"]) <= {"lungs_cut"}  # most stacks end within the phantom's lungs
+    assert set(record.flags) <= {"lungs_cut"}  # most stacks end within the phantom's lungs
 
 
 def test_no_flag_at_all_on_a_whole_chest(tmp_path: Path) -> None:
     whole = stack(60).shifted(np.array([0.0, 0.0, 20.0]))
     _, record = scan(chest(whole, noise=8.0), tmp_path)
-    assert record["flags"] == []
+    assert record.flags == []
 
 
 def _targeted() -> list[Dataset]:

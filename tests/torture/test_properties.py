@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from ctcohort.series.choice import Candidate, choose
 from ctcohort.series.geometry import assess
 from ctcohort.volume import npz
 from ctcohort.volume.build import Volume
+from ctcohort.volume.record import ScanRecord
 
 from .cases import PHANTOM, SIZE, chest, stack
 from .flow import (
@@ -46,7 +46,7 @@ SERIES = chest(noise=8.0)
 
 def _volume(
     datasets: Sequence[Dataset], names: Sequence[str] | None = None
-) -> tuple[Volume, dict[str, Any], bytes]:
+) -> tuple[Volume, ScanRecord, bytes]:
     """Volume, record and the bytes of the npz of a series whose files have these names."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
@@ -93,7 +93,7 @@ def test_any_placement_of_the_patient(
     placed = Rigid.about(axis, degrees, shift=shift)
     body = PHANTOM.moved(placed)
     volume, record, _ = _volume(chest(stack(position=position).moved(placed), phantom=body))
-    assert record["source"]["obliquity_degrees"] <= abs(degrees) + 0.01
+    assert record.source.obliquity_degrees <= abs(degrees) + 0.01
     _assert_in_place(volume, body)
 
 
@@ -113,7 +113,7 @@ def test_any_placement_of_the_slices(
 def test_any_tilt_of_the_gantry(position: str, degrees: float) -> None:
     plane = SliceStack.tilted(degrees, position=position, **SIZE, count=61, step=4.0)
     volume, record, _ = _volume(chest(plane))
-    assert abs(record["source"]["tilt_degrees"] - abs(degrees)) < 0.01
+    assert abs(record.source.tilt_degrees - abs(degrees)) < 0.01
     _assert_in_place(volume, PHANTOM)
 
 
@@ -153,7 +153,7 @@ def test_at_the_spacing_of_the_config(tmp_path: Path) -> None:
     """0.8 mm, the article's: everything else is measured at a coarser one."""
     volume, record = scan(chest(), tmp_path, volume=volume_rules(spacing_mm=0.8))
     assert volume.ct.shape == (225, 336, 336)
-    assert record["flags"] == ["lungs_cut"]  # the phantom's go on above the stack
+    assert record.flags == ["lungs_cut"]  # the phantom's go on above the stack
     _assert_in_place(volume, replace(PHANTOM))
 
 

@@ -185,7 +185,7 @@ def test_verdict(odd: Odd, tmp_path: Path) -> None:
         assert value == pytest.approx(truth, abs=0.01), measure
     if odd.flags is not None:
         volume, record = volume_of(choice, tmp_path, rules)
-        assert odd.flags <= set(record["flags"])
+        assert odd.flags <= set(record.flags)
         assert volume.direction[2, 0] < -0.98
         assert volume.direction[1, 1] > 0.98
         assert volume.direction[0, 2] > 0.98
