@@ -15,7 +15,7 @@ help:
 	@echo "make demo             set up and run the whole workflow on a small made-up hospital"
 	@echo "make test             set up and run the tests"
 	@echo "make env              only set up .venv"
-	@echo "make slurm            add what profiles/slurm needs to .venv"
+	@echo "make slurm            add what the profiles for schedulers need to .venv"
 	@echo "make merge DIRS=... INTO=...   one data set of the partitions' working directories"
 	@echo "make status DIR=...   what exists now in a working directory, at any time"
 	@echo "make page DIR=...     report.html of a working directory, from what is there"

@@ -18,7 +18,7 @@ from ctcohort.base.faults import InputError
 from ctcohort.base import seals
 from ctcohort.base.files import head, write_lines
 from ctcohort.dataset.lost_jobs import record_lost_jobs
-from ctcohort.volume.memory import THREAD_MB, peak_mb
+from ctcohort.volume.memory import CLUSTER_MB, THREAD_MB, peak_mb
 from ctcohort.base.workdir import Workdir
 from ctcohort.base.naming import NAME_PATTERN, accession_of, name_of
 from ctcohort.dataset.finished import (
@@ -162,6 +162,10 @@ def unfinished_scans(_wildcards):
     return [path for name in sorted(unfinished()) for path in missing_files(name)]
 
 
+def unfinished_downloads(_wildcards):
+    return [f"received/{name}.json" for name in sorted(unfinished())]
+
+
 def selected_volumes(_wildcards):
     """Every volume; who makes it is asked only for those that may need it."""
     pending = unfinished()
@@ -249,7 +253,8 @@ def other_parameters(wildcards):
 def volume_memory(wildcards, attempt, threads):
     """Memory of preprocessing in MB, from the ledger's size of the series; doubled on a retry."""
     _, memory = chosen().get(wildcards.acc, ("", 1000))
-    return attempt * (memory + (threads - 1) * THREAD_MB)
+    beside = 0 if workflow.local_exec else CLUSTER_MB
+    return attempt * (memory + (threads - 1) * THREAD_MB + beside)
 
 
 onstart:

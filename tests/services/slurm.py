@@ -49,7 +49,9 @@ SlurmdParameters=config_overrides
 StateSaveLocation={folder}/state
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
 MpiDefault=none
@@ -64,6 +66,7 @@ ReturnToService=2
 NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] \
 CPUs={cpus} RealMemory={memory} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES DefMemPerCPU=500 MaxTime=1-00:00:00 State=UP
+PartitionName=short Nodes=ALL DefMemPerCPU=500 MaxTime=00:30:00 State=UP
 """
 
 

@@ -62,7 +62,7 @@ def log(*parts: str, rule: str = "download_series", state: str = "", number: int
         ("OUT_OF_MEMORY", "out_of_memory", "--set-resources download_series:mem_mb=1000"),
         ("NODE_FAIL", "node_lost", "its node went away (job 37)"),
         ("CANCELLED", "killed", "ended as CANCELLED before it could say why (job 37); see"
-         f" logs/download_series/{NAME}.log and .snakemake/slurm_logs/37.log"),
+         f" logs/download_series/{NAME}.log"),
     ],
 )  # fmt: skip
 def test_the_scheduler_s_word_becomes_a_reason_and_a_remedy(
@@ -145,3 +145,32 @@ def test_the_index_is_no_scan_s(tmp_path: Path) -> None:
 
 def test_a_directory_in_which_nothing_ran_has_lost_nothing(tmp_path: Path) -> None:
     assert record_lost_jobs(Workdir(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("slurm_logs", "37.log"), ("job_logs", "37.server.OU")]
+)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("slurmstepd-n1: error: Exceeded job memory limit", "out_of_memory"),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=37.0. Some of the step tasks have"
+         " been OOM Killed.", "out_of_memory"),
+        ("slurmstepd: error: *** JOB 37 ON n1 CANCELLED AT 2026-11-25T14:07:36 DUE TO TIME LIMIT"
+         " ***", "out_of_time"),
+        ("TERM_MEMLIMIT: job killed after reaching LSF memory usage limit.", "out_of_memory"),
+        ("TERM_RUNLIMIT: job killed after reaching LSF run time limit.", "out_of_time"),
+        ("=>> PBS: job killed: walltime 86 exceeded limit 60", "out_of_time"),
+        ("=>> PBS: job killed: mem 4195872kb exceeded limit 4194304kb", "out_of_memory"),
+        ("error: the archive.stop file exists", "killed"),
+    ],
+)  # fmt: skip
+def test_a_job_s_own_log_tells_what_its_state_does_not(
+    tmp_path: Path, text: str, reason: str, folder: str, name: str
+) -> None:
+    site = working_directory(tmp_path, log(BEGUN, FAILED, state="FAILED"))
+    (site / ".snakemake" / folder).mkdir()
+    (site / ".snakemake" / folder / name).write_text(f"line\n{text}\n")
+    record_lost_jobs(Workdir(site))
+    assert failure(site)["reason"] == reason
+    assert (f".snakemake/{folder}/{name}" in str(failure(site)["message"])) == (reason == "killed")

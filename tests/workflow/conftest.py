@@ -90,8 +90,12 @@ class Site:
 
     def run(self, *arguments: str, cores: int = 2, ok: bool = True) -> Run:
         """One real run; `ok` is whether exit status 0 is expected."""
+        return self.done(self.command(*arguments, cores=cores), ok=ok)
+
+    def done(self, command: list[str], *, ok: bool = True) -> Run:
+        """Run a command line of Snakemake."""
         done = subprocess.run(
-            self.command(*arguments, cores=cores),
+            command,
             cwd=self.folder,
             env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,

@@ -17,6 +17,18 @@ from ctcohort.base.workdir import Workdir
 REASONS = {"TIMEOUT": "out_of_time", "OUT_OF_MEMORY": "out_of_memory", "NODE_FAIL": "node_lost"}
 """Slurm's state of a job that ended -> our reason; with any other state it is `killed`."""
 
+SIGNS = {
+    "TIMEOUT": re.compile(r"DUE TO TIME LIMIT|TERM_RUNLIMIT|walltime \S+ exceeded limit"),
+    "OUT_OF_MEMORY": re.compile(
+        r"oom.kill|[Ee]xceeded (?:job )?memory limit|TERM_MEMLIMIT|p?v?mem \S+ exceeded limit"
+    ),
+    "NODE_FAIL": re.compile(r"DUE TO NODE FAILURE"),
+}
+"""What Slurm, LSF and PBS leave in a job's own log, whatever the state that they tell of it."""
+
+LOGS = (".snakemake/slurm_logs/{}.log", ".snakemake/job_logs/{}.*")
+"""Where the profiles keep a job's own log, by its number: Slurm's, the other schedulers'."""
+
 STAGES = ("download_series", "preprocess_volume")
 """Rules whose failure is that of a scan."""
 
@@ -39,6 +51,8 @@ class LostJob:
         The scheduler's number of the job, if there is one.
     given : dict
         `mem_mb` and `runtime` (minutes) of the last attempt, if they were set.
+    own_log : str
+        What the scheduler kept of the job's output, below the working directory.
     """
 
     rule: str
@@ -46,6 +60,7 @@ class LostJob:
     state: str = ""
     job: str = ""
     given: dict[str, int] = field(default_factory=dict)
+    own_log: str = ""
 
     def fault(self) -> Fault:
         """What to record: the reason, and what to do."""
@@ -64,8 +79,8 @@ class LostJob:
             state = f" as {self.state}" if self.state else ""
             where = Workdir().log(self.rule, self.name)
             message = f"ended{state} before it could say why{job}; see {where}"
-            if self.job:
-                message += f" and .snakemake/slurm_logs/{self.job}.log"
+            if self.own_log:
+                message += f" and {self.own_log}"
         return Fault(reason, f"{self.rule}: {message}", transient=True)
 
 
@@ -120,7 +135,19 @@ def record_lost_jobs(here: Workdir) -> list[LostJob]:
     with open(log, encoding="utf-8", errors="replace") as lines:
         lost = lost_jobs(lines)
     for job in lost:
+        if job.state not in REASONS:
+            _look_into_own_log(job, here.root)
         known = job.name and here.failure(job.name).exists()
         if job.name and job.rule in STAGES and (job.state in REASONS or not known):
             keep_failure(here.failure(job.name), job.rule, job.fault())
     return [job for job in lost if not job.name]
+
+
+def _look_into_own_log(job: LostJob, root: Path) -> None:
+    """Set `own_log`, and the state that it tells of, if it is there."""
+    patterns = [pattern.format(job.job) for pattern in LOGS] if job.job else []
+    for path in (path for pattern in patterns for path in root.glob(pattern)):
+        job.own_log = str(path.relative_to(root))
+        text = path.read_text(errors="replace")
+        told = (state for state, sign in SIGNS.items() if sign.search(text))
+        job.state = next(told, job.state)

@@ -10,6 +10,9 @@ START_MB = 110
 THREAD_MB = 16
 """What every thread but the first adds: it holds some slices of its own."""
 
+CLUSTER_MB = 400
+"""What a job on a cluster adds: Snakemake runs twice in it, with the series table of a cohort."""
+
 
 def peak_mb(row: Mapping[str, str], spacing_mm: float | Sequence[float] | None) -> int:
     """Memory to ask for, in MB: above the peak of ``preprocess_volume.py``, not far above.
