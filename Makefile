@@ -8,7 +8,7 @@ VENV = .venv
 CT_COHORT_ENV ?= $(VENV)
 BIN = $(CT_COHORT_ENV)/bin
 
-.PHONY: help env directory slurm merge demo test mutants lint status page explain verify prune purge guard release check-archive key lock
+.PHONY: help env directory slurm merge demo test mutants chaos fuzz lint status page explain verify prune purge guard release check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +28,8 @@ help:
 	@echo "make check-archive ACCESSION=... DIR=...   try the archive of a working directory's config"
 	@echo "make key KEY=...      make the private key that names patients"
 	@echo "make mutants          one-line mistakes that the unit tests do not notice"
+	@echo "make chaos            500 injected faults, counted in docs/reliability.md"
+	@echo "make fuzz             20,000 mutants of everything parsed from outside, likewise"
 	@echo "make lint             what CI checks besides the tests"
 	@echo "make lock             renew the lock files"
 
@@ -74,6 +76,12 @@ test: $(VENV)/.dev
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.mutants.run $(MODULES)
+
+chaos: $(VENV)/.dev
+	PYTHONPATH=scripts $(BIN)/python -m tests.chaos.run --injections $(or $(INJECTIONS),500) $(if $(INJECTIONS),,--write)
+
+fuzz: $(VENV)/.dev
+	PYTHONPATH=scripts $(BIN)/python -m tests.fuzz.run --mutants $(or $(MUTANTS),20000) $(if $(MUTANTS),,--write)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -51,6 +51,12 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 
+# Accessions are names of files and folders here, and parts of the logs: nobody else may list them.
+# Snakemake has made its own folder before it reads this.
+os.umask(0o077)
+if Path(".snakemake").is_dir() and os.access(".snakemake", os.W_OK):
+    Path(".snakemake").chmod(0o700)
+
 # A table that was damaged under its old time stamp would be used, or be "Nothing to be done".
 IS_MAIN = workflow.exec_mode == ExecMode.DEFAULT
 if IS_MAIN:

@@ -168,14 +168,17 @@ def judge(number: int, fault: str, site: Site, expected: dict[str, str], begun: 
             if proven.broke:
                 said.append(proven.output[-1500:])
                 return outcome(TRACEBACK)
-            if results(site.folder) == expected:
-                if proven.status:
-                    said.append(proven.output)
-                    return outcome(NO_WAY_BACK)
-                return outcome(TOLD if attempt else HEALED)
+            there = results(site.folder)
+            kept = {name.split("/")[1] for name in there if name.startswith("raw/")}
+            wanted = {  # a volume needs its DICOM files no more
+                name: value
+                for name, value in expected.items()
+                if not name.startswith("raw/") or name.split("/")[1] in kept
+            }
             if proven.status == 0:
-                there = results(site.folder)
-                said.append(str(sorted({k for k, _ in there.items() ^ expected.items()})))
+                if there == wanted:
+                    return outcome(TOLD if attempt else HEALED)
+                said.append(str(sorted({name for name, _ in there.items() ^ wanted.items()})))
                 return outcome(SILENT)
             lines = proven.output.splitlines()
             if any(line in said for line in lines):
@@ -194,24 +197,49 @@ def judge(number: int, fault: str, site: Site, expected: dict[str, str], begun: 
 
 
 def damage(hospital: Hospital, number: int, folder: Path, choice: random.Random) -> Outcome:
-    """A file of a finished working directory is damaged, then perhaps the config changed."""
+    """Something of a finished working directory is damaged, then perhaps the config changed."""
+    change = choice.choice([*injections.CHANGES, "nothing", "nothing"])
+    if choice.random() < 0.12:
+        return upheaval(hospital, number, folder, choice, change)
+    target, kind = choice.choice(injections.TARGETS), choice.choice(list(injections.DAMAGES))
+    stamp = choice.random() < 0.6
+    return damaged(hospital, number, folder, target, kind, stamp=stamp, change=change)
+
+
+def damaged(
+    hospital: Hospital,
+    number: int,
+    folder: Path,
+    target: str,
+    kind: str,
+    *,
+    stamp: bool,
+    change: str,
+) -> Outcome:
+    """A file is damaged in a way of `injections.DAMAGES`, then the config changed."""
     begun = time.monotonic()
-    change = choice.choice([*injections.CHANGES, "nothing"])
     site = Site(folder)
     copy_of(hospital.finished["nothing"], folder)
-    if choice.random() < 0.12:
-        kind = choice.choice(list(injections.UPHEAVALS))
-        injections.UPHEAVALS[kind](folder, choice)
-        fault = kind
-    else:
-        target = choice.choice(injections.TARGETS)
-        kind, stamp = choice.choice(list(injections.DAMAGES)), choice.random() < 0.6
-        path = injections.damage(folder, target, kind, stamp=stamp, choice=choice)
-        fault = f"{path} {kind}" + (", time stamp kept" if stamp else "")
-    if change != "nothing":
-        site.configure(injections.CHANGES[change])
-        fault += f"; then {next(iter(injections.CHANGES[change]))} is changed"
+    choice = random.Random(f"{number} {target} {kind}")
+    path = injections.damage(folder, target, kind, stamp=stamp, choice=choice)
+    fault = f"{path} {kind}{', time stamp kept' if stamp else ''}; then {change} is changed"
+    site.configure(injections.CHANGES[change])
     return judge(number, fault, site, hospital.expected[change], begun)
+
+
+def upheaval(
+    hospital: Hospital, number: int, folder: Path, choice: random.Random, change: str
+) -> Outcome:
+    """Something happens to many files at once, then the config is changed."""
+    begun = time.monotonic()
+    site = Site(folder)
+    copy_of(hospital.finished["nothing"], folder)
+    kind = choice.choice(list(injections.UPHEAVALS))
+    injections.UPHEAVALS[kind](folder, choice)
+    site.configure(injections.CHANGES[change])
+    return judge(
+        number, f"{kind}; then {change} is changed", site, hospital.expected[change], begun
+    )
 
 
 def interruption(hospital: Hospital, number: int, folder: Path, choice: random.Random) -> Outcome:
@@ -237,21 +265,39 @@ def interruption(hospital: Hospital, number: int, folder: Path, choice: random.R
 
 def disk(hospital: Hospital, number: int, folder: Path, choice: random.Random) -> Outcome:
     """The disk is full, or becomes read-only, at a random moment of a run."""
+    return disk_fails(
+        hospital, number, folder, choice.choice([injections.FULL, injections.READ_ONLY])
+    )
+
+
+def can_mount(folder: Path) -> bool:
+    """Whether a small disk can be mounted in a folder."""
+    mounted = mount(folder)
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=False)
+    return mounted
+
+
+def mount(folder: Path) -> bool:
+    """Mount a small disk; whether that is allowed here."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    return not subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def disk_fails(hospital: Hospital, number: int, folder: Path, kind: str) -> Outcome:
+    """A run on a disk that becomes full or read-only, then one on a disk that is not."""
     begun = time.monotonic()
-    kind = choice.choice([injections.FULL, injections.READ_ONLY])
+    choice = random.Random(f"{number} {kind}")
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        raise Unavailable("a small disk cannot be mounted here")
+    if not mount(folder):
+        raise PermissionError("a small disk cannot be mounted here; the faults of disks need it")
     try:
         site = Site(folder / "site")
         copy_of(hospital.fresh, site.folder)
-        ballast = folder / "ballast"
         if kind == injections.FULL:
             room = choice.randrange(1000, 1_500_000)
-            with open(ballast, "wb") as stream:
-                left = shutil.disk_usage(folder).free - room
-                stream.write(bytes(left))
+            ballast = folder / "ballast"
+            ballast.write_bytes(bytes(shutil.disk_usage(folder).free - room))
             call(site)
             ballast.unlink()
             fault = f"{kind} after {room} bytes"
@@ -266,10 +312,6 @@ def disk(hospital: Hospital, number: int, folder: Path, choice: random.Random) -
         return judge(number, fault, site, hospital.expected["nothing"], begun)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=False)
-
-
-class Unavailable(Exception):
-    """This machine cannot do it."""
 
 
 def remount(folder: Path, how: str) -> None:

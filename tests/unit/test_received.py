@@ -89,3 +89,23 @@ def test_a_series_folder_that_is_missing_is_named(series: tuple[Path, Path]) -> 
     raw, received = series
     shutil.rmtree(raw)
     assert str(raw) in refused(raw, received)
+
+
+def test_a_value_that_cannot_be_converted_names_its_file(
+    small_series: list[Dataset], tmp_path: Path, open_folder: Opened
+) -> None:
+    """One byte where PixelRepresentation has two."""
+    for dataset in small_series:
+        dataset.save_as(tmp_path / f"{dataset.InstanceNumber}", enforce_file_format=True)
+    spoilt = tmp_path / f"{small_series[3].InstanceNumber}"
+    content = spoilt.read_bytes()
+    element = bytes.fromhex("28000301") + b"US\2\0\0\0"
+    assert content.count(element) == 1
+    spoilt.write_bytes(content.replace(element, element[:6] + b"\1\0\0"))
+    archive = open_folder(tmp_path, tmp_path / "index")
+    (found,) = archive.find(Query(("A0000001",)))
+    raw, received = tmp_path / "raw" / "A", tmp_path / "received" / "A.json"
+    fetch_series(archive, archive.headers(found), target=raw, received=received)
+    with pytest.raises(Fault, match=str(raw / f"{small_series[3].SOPInstanceUID}.dcm")) as caught:
+        make_volume(raw, received, RULES)
+    assert caught.value.reason == "undecodable_pixels"

@@ -510,6 +510,15 @@ def test_patients_are_named_where_that_is_announced_and_nowhere_else(site: Site)
     assert b"Hippocampal" not in contents(site.folder / "cohort.csv")
 
 
+def test_folders_and_files_that_the_workflow_makes_are_private(site: Site) -> None:
+    own = [path for path in site.folder.rglob("*") if "archive" not in path.parts]
+    folders = {str(path.relative_to(site.folder)) for path in own if path.is_dir()}
+    assert {".parameters", ".seals", ".snakemake", "logs", "raw", "received", "processed"} < folders
+    users = ("reports.csv", "config.yaml")
+    made = [path for path in own if path.name not in users and ".snakemake" not in path.parts[:-1]]
+    assert not [str(path) for path in made if path.stat().st_mode & 0o077]
+
+
 def test_files_that_can_name_patients_are_private(site: Site) -> None:
     private = [site.folder / "cohort.csv", *(site.folder / "index").rglob("*")]
     private += (site.folder / "raw").rglob("*.dcm")

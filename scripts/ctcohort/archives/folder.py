@@ -178,7 +178,7 @@ class FolderArchive:
             where = f"accession IN ({','.join('?' * len(query.accession_numbers))})"
             values = list(query.accession_numbers)
         rows = self.index.execute(
-            f"SELECT series, study, patient, max(modality), count(DISTINCT instance) FROM files"
+            f"SELECT series, study, patient, max(modality), count(DISTINCT instance) FROM files"  # noqa: S608
             f" WHERE {where} AND cause IS NULL GROUP BY series, study, patient",
             values,
         )
@@ -334,7 +334,7 @@ def lost_beside(index: sqlite3.Connection, series: str, study: str) -> list[tupl
         endings.setdefault(folder, set()).add(os.path.splitext(name)[1])
     for folder, known in sorted(endings.items()):
         suspects = index.execute(
-            f"SELECT name, cause FROM files WHERE folder = ? AND cause IN ({_PLACES})",
+            f"SELECT name, cause FROM files WHERE folder = ? AND cause IN ({_PLACES})",  # noqa: S608
             (folder, *_LOST),
         ).fetchall()
         alone = (
@@ -359,7 +359,7 @@ def _neighbours(index: sqlite3.Connection, folder: str, name: str) -> set[str]:
     found = set()
     for comparison, order in (("<", "DESC"), (">", "ASC")):
         row = index.execute(
-            f"SELECT series FROM files WHERE folder = ? AND name {comparison} ?"
+            f"SELECT series FROM files WHERE folder = ? AND name {comparison} ?"  # noqa: S608
             f" AND cause IS NULL ORDER BY name {order} LIMIT 1",
             (folder, name),
         ).fetchone()

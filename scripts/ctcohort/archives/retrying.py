@@ -78,7 +78,7 @@ class Patience:
         wait = error.wait
         if wait is None:
             longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self.tries - 1, 10))
-            wait = longest * (0.5 + random.random())
+            wait = longest * (0.5 + random.random())  # noqa: S311
         if self.lost + wait > self.seconds:
             raise Fault(
                 self.reason,

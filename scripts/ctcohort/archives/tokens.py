@@ -219,7 +219,7 @@ class Command(SharedToken):
         name = Path(self._command[0]).name
         where = f"archive.dicomweb.token_command: {name}"
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

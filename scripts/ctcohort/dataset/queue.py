@@ -38,8 +38,8 @@ TURNS = {"Priority": "others come first", "Resources": "no free node yet", "None
 def queue(here: Workdir) -> list[str]:
     """Lines for a person; none where Slurm is not there or has no job of the directory."""
     try:
-        asked = subprocess.run(
-            ["squeue", "--me", "--noheader", "--array", f"--format={FORMAT}"],
+        asked = subprocess.run(  # noqa: S603
+            ["squeue", "--me", "--noheader", "--array", f"--format={FORMAT}"],  # noqa: S607
             capture_output=True,
             text=True,
             timeout=30,

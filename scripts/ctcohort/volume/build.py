@@ -226,17 +226,19 @@ class _Reader:
         self._files: dict[str, _File] = {}
         self._multi: dict[str, NDArray[Any]] = {}
         self._reading = Lock()
+        self.burned_in = False
+        self.patient: dict[str, str] = {}
         for uid in sorted(hashes):
-            file = _opened(raw / f"{uid}.dcm", hashes[uid])
-            syntax = str(file.dataset.file_meta.TransferSyntaxUID)
-            self.transfer_syntaxes.setdefault(syntax, file.path)
-            self.headers.append(header_of(file.dataset, key=b"", transfer_syntax=syntax))
+            path = raw / f"{uid}.dcm"
+            file = _opened(path, hashes[uid])
+            with _naming(path):
+                syntax = str(file.dataset.file_meta.TransferSyntaxUID)
+                self.headers.append(header_of(file.dataset, key=b"", transfer_syntax=syntax))
+                self.burned_in |= str(file.dataset.get(BURNED_IN, "")).upper() == "YES"
+                if not self.patient:
+                    self.patient = {w: str(file.dataset.get(w, "") or "") for w in PATIENT}
+            self.transfer_syntaxes.setdefault(syntax, path)
             self._files[uid] = file
-        self.burned_in = any(
-            str(file.dataset.get(BURNED_IN, "")).upper() == "YES" for file in self._files.values()
-        )
-        first = self._files[min(hashes)].dataset
-        self.patient = {word: str(first.get(word, "") or "") for word in PATIENT}
 
     def hu(
         self, piece: Slice, clip: tuple[float, float]
@@ -246,7 +248,8 @@ class _Reader:
         slope, intercept = piece.frame.slope, piece.frame.intercept
         assert slope is not None and intercept is not None
         image = self._stored(piece.header, file)[piece.index]
-        padding = padding_of(file.dataset)
+        with _naming(file.path):
+            padding = padding_of(file.dataset)
         mask, unapplied = is_padding(image, padding, slope=slope, intercept=intercept)
         kind = np.int32 if _whole(image, slope, intercept, *clip) else np.float64
         if slope == 1:
@@ -267,15 +270,13 @@ class _Reader:
     def _read(self, header: Header, file: _File) -> NDArray[Any]:
         """Stored values (frames, rows, columns) of an instance, if it is what was received."""
         content = received_bytes(file.path, file.sha256)  # anew: it may have changed since
-        try:
+        with _naming(file.path):
             if file.start is None:
                 inflated = open_file(io.BytesIO(content), TAGS)
                 pixels = memoryview(inflated.value(pixel_bytes(file.dataset)))
             else:
                 pixels = memoryview(content)[file.start : file.start + file.length]
             values = stored_values(file.dataset, pixels)
-        except Fault as fault:
-            raise Fault(fault.reason, f"{file.path}: {fault}") from None
         if values.shape != (len(header.frames), header.rows, header.columns):
             raise Fault(
                 "undecodable_pixels",
@@ -283,6 +284,22 @@ class _Reader:
                 f" {(len(header.frames), header.rows, header.columns)}",
             )
         return values
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in what is raised; pydicom raises anything for a value it cannot convert."""
+    try:
+        yield
+    except Fault as fault:
+        raise Fault(fault.reason, f"{path}: {fault}") from None
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise Fault(
+            "undecodable_pixels",
+            f"{path}: a value of its header cannot be read ({type(error).__name__})",
+        ) from None
 
 
 def _opened(path: Path, sha256: str) -> _File:

@@ -354,7 +354,7 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
             if kind != b"table":
                 continue
             quoted = table.replace('"', '""')
-            cursor = connection.execute(f'SELECT * FROM "{quoted}"')
+            cursor = connection.execute(f'SELECT * FROM "{quoted}"')  # noqa: S608
             columns = [str(column[0]) for column in cursor.description]
             for number, row in enumerate(cursor, 1):
                 for column, value in zip(columns, row, strict=True):
