@@ -88,6 +88,8 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/snakefmt --check Snakefile rules
+	@test -x $(VENV)/bin/biome || echo 'skipped: biome has no build for this platform'
+	test ! -x $(VENV)/bin/biome || $(VENV)/bin/biome ci --error-on-warnings
 	$(VENV)/bin/snakemake --lint
 
 directory:

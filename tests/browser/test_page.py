@@ -153,7 +153,7 @@ def test_the_counts_are_the_manifests(page: Page) -> None:
 def test_every_reason_opens_the_list_of_its_accessions(page: Page) -> None:
     page.choose("#view", "list")
     reasons = Counter(row["status_reason"] for row in page.rows if row["status"] == "excluded")
-    assert len(reasons) > 3
+    assert len(reasons) >= 3
     for at in range(len(page.all(".lost button"))):
         label = page.texts(".lost button")[at]
         page.run("document.querySelectorAll('.lost button')[arguments[0]].click()", at)
@@ -203,7 +203,7 @@ def test_the_search_finds_accessions_and_words(page: Page) -> None:
     toshiba = [row["accession"] for row in page.rows if row["manufacturer"] == "TOSHIBA"]
     page.wait(lambda: sorted(page.everything_listed()) == sorted(toshiba))
     page.one("#search").send_keys(" or nothing")
-    page.wait(lambda: page.text("#shown") == "No accession is like that.")
+    page.wait(lambda: page.text("#shown") == "No accession matches these filters.")
 
 
 @pytest.mark.parametrize(
@@ -466,7 +466,7 @@ def test_a_picture_is_shown_from_the_page_itself(page: Page) -> None:
 def test_pictures_that_are_not_there_are_said(
     unopened: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ctcohort.page.PAGE_BYTES", 0)
+    monkeypatch.setattr("ctcohort.page.html.PAGE_BYTES", 0)
     name = unopened.rows[places(unopened.cohort, "included")[0]]["accession"]
     page = unopened.make()
     assert page.run("return document.querySelectorAll('#shown img[loading=lazy]').length") > 10

@@ -33,6 +33,9 @@ PICTURES_BYTES = 8_000_000
 
 HERE = Path(__file__).parent
 
+SCRIPTS = ("basics", "reviews", "pictures", "filters", "list", "viewer", "charts", "sections")
+"""Parts of the page's script in their order; they share one scope."""
+
 
 def write_page(here: Workdir, reviews: Path, target: Path) -> list[str]:
     """Write the page of a working directory.
@@ -51,8 +54,8 @@ def write_page(here: Workdir, reviews: Path, target: Path) -> list[str]:
     thumbnails = _present(here.thumbnails, ".webp", contents)
     pictures = _present(here.pictures, ".png", contents)
     data = {**contents.data, "thumbnails": sorted(thumbnails), "pictures": sorted(pictures)}
-    texts = {"data": _json(data), **{f"page.{kind}": _own(kind) for kind in ("css", "js")}}
-    html = _own("html")
+    texts = {"data": _json(data), "page.css": _own("page.css"), "page.js": _script()}
+    html = _own("page.html")
     room = PAGE_BYTES - sum(len(text.encode()) for text in (html, *texts.values()))
     whole = _embedded(pictures, contents.wanted, PICTURES_BYTES)
     if len(whole) < len(pictures):
@@ -74,8 +77,14 @@ def write_page(here: Workdir, reviews: Path, target: Path) -> list[str]:
     ]
 
 
-def _own(kind: str) -> str:
-    return (HERE / f"page.{kind}").read_text(encoding="utf-8")
+def _own(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """Return the page's script: its parts one after the other in one function."""
+    parts = "\n".join(_own(f"script/{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def _json(value: object) -> str:
