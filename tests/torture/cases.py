@@ -832,7 +832,13 @@ _add(
 )
 _add("slope_negative", lambda: chest(slope=-1.0, intercept=3000.0, bits_stored=16))
 _add("unsigned_16_bits", lambda: chest(bits_stored=16, intercept=-8192.0))
-_add("8_bits", lambda: chest(bits_stored=8, slope=12.0), hu_tolerance=8.0)
+_add("8_bits", lambda: chest(bits_stored=8, slope=12.0), "too_few_bits")
+_add(
+    "8_bits_admitted",
+    lambda: chest(bits_stored=8, slope=12.0),
+    series={"allow_few_bits": True},
+    hu_tolerance=8.0,
+)
 _add(
     "padding_-2000_signed",
     lambda: chest(pixel_representation=1, bits_stored=16, intercept=0.0, padding=-2000),
@@ -1033,6 +1039,7 @@ _add(
 _add("truncated_native", chest, "truncated_file", damage=_cut(0.7))
 _add("truncated_encapsulated", chest, "truncated_file", syntax=RLELossless, damage=_cut(0.8))
 _add("header_only", lambda: _with_one(PixelData=None), "no_pixel_data")
+_add("no_pixel_data", lambda: chest(extra={"PixelData": None}), "no_pixel_data")
 _add(
     "zero_length_file",
     chest,
@@ -1067,6 +1074,72 @@ _add(
     series={"kinds": ["ORIGINAL", "MISSING"]},
 )
 _add("ImageType_with_blanks", lambda: chest(image_type=("ORIGINAL ", "PRIMARY ", "AXIAL ")))
+
+_add(
+    "ImageType_in_lower_case",
+    lambda: chest(image_type=("original", "primary", "axial")),
+)
+_add(
+    "derived_admitted",
+    lambda: chest(image_type=("DERIVED", "PRIMARY", "AXIAL")),
+    series={"kinds": ["DERIVED"]},
+)
+
+# What writers leave out or write otherwise
+for left in ("preamble", "preamble_and_file_meta", "file_meta"):
+    for syntax in (None, ImplicitVRLittleEndian):
+        _add(
+            f"without_{left}{'_implicit' if syntax else ''}",
+            chest,
+            syntax=syntax,
+            damage=lambda paths, what=left: _leave_out(paths, what),
+        )
+_add("end_slices_without_preamble", chest, damage=lambda paths: _leave_out(paths[-9:], "preamble"))
+_add("implicit_called_explicit", chest, damage=lambda paths: _miscall(paths))
+_add("pixel_data_before_its_description", chest, damage=lambda paths: _pixels_first(paths))
+_add("decimal_commas", chest, damage=lambda paths: _rewrite(paths, b".", b","))
+_add("trailing_backslashes", lambda: _trailing(chest()))
+_add("repeated_rescale", lambda: _repeated(chest()))
+_add(
+    "uids_with_letters",
+    lambda: [
+        _identified(d, f"1.3.6.1.4.1.A{i:02d}f", "022f82f4-e9df-4533-b237-6ab563dfaf56")
+        for i, d in enumerate(chest())
+    ],
+)
+_add("study_uid_empty", lambda: chest(extra={"StudyInstanceUID": ""}))
+_add(
+    "one_uid_for_all_slices",
+    lambda: [_identified(d, "1.2.3.4", d.SeriesInstanceUID) for d in chest()],
+    "conflicting_instances",
+)
+
+# Acquisitions that lie partly over each other (rule 4)
+for name, told in (
+    ("number", {"acquisition_number": [1] * 30 + [2] * 30}),
+    ("time", {"extra": {"AcquisitionTime": lambda i: "101500" if i < 30 else "101530"}}),
+):
+    _add(
+        f"two_breath_holds_told_apart_by_{name}",
+        lambda told=told: chest(_breath_holds(30, 30, 12), **told),
+        "overlapping_acquisitions",
+        volume={"irregular_spacing": "positions"},
+    )
+_add(
+    "two_breath_holds_that_meet",
+    lambda: chest(stack(), acquisition_number=[1] * 22 + [2] * 23),
+)
+_add(
+    "a_breath_hold_repeated_at_the_base",
+    lambda: chest(_breath_holds(45, 10, 9), acquisition_number=[1] * 45 + [2] * 10),
+    dropped=10,
+)
+
+# What no scanner makes (rule 2)
+_add("matrix_too_large", lambda: chest(extra={"Rows": 5000}), "too_large")
+_add("step_of_1_m", lambda: chest(extra=_far_apart(1000.0)), "too_large")
+_add("field_of_view_of_5_m", lambda: chest(extra={"PixelSpacing": ["60", "60"]}), "too_large")
+_add("frames_beyond_count", lambda: chest(extra={"NumberOfFrames": 2_000_000}), "too_large")
 
 # The choice
 _add("kernel_pair", _two_kernels, others={3: "tie_lost"})
@@ -1115,6 +1188,14 @@ _add(
         image_type=("DERIVED", "PRIMARY", "AXIAL"), extra={"LossyImageCompression": "01"}
     ),
     series={"allow_lossy": True},
+    flags=frozenset({"lossy_pixels"}),
+)
+_add("lossy_called_original", lambda: chest(extra={"LossyImageCompression": "01"}), "derived_lossy")
+_add(
+    "lossy_called_original_admitted",
+    lambda: chest(extra={"LossyImageCompression": "01"}),
+    series={"allow_lossy": True},
+    flags=frozenset({"lossy_pixels"}),
 )
 _add(
     "monoenergetic_called_original",
@@ -1138,6 +1219,20 @@ _add(
 )
 _add(
     "multienergy_acquisition", lambda: chest(extra={"MultienergyCTAcquisition": "YES"}), "spectral"
+)
+_add(
+    "multienergy_standard_image_admitted",
+    lambda: chest(extra={"MultienergyCTAcquisition": "YES"}),
+    series={"allow_multienergy": True},
+)
+_add(
+    "multienergy_product_never_admitted",
+    lambda: chest(
+        image_type=("ORIGINAL", "PRIMARY", "AXIAL", "VMI"),
+        extra={"MultienergyCTAcquisition": "YES"},
+    ),
+    "spectral",
+    series={"allow_multienergy": True},
 )
 _add(
     "contrast_not_wanted",
@@ -1165,6 +1260,113 @@ _add(
     "patient_mismatch",
 )
 _add("only_reports", lambda: [make_dose_report()], "no_ct_series")
+
+
+def _leave_out(paths: list[Path], what: str) -> None:
+    """Files without preamble, or with it and no File Meta Information, or without both."""
+    for path in paths:
+        content = path.read_bytes()
+        data_set = 144 + int.from_bytes(content[140:144], "little")
+        path.write_bytes(
+            {
+                "preamble": content[132:],
+                "preamble_and_file_meta": content[data_set:],
+                "file_meta": content[:132] + content[data_set:],
+            }[what]
+        )
+
+
+def _miscall(paths: list[Path]) -> None:
+    """Data sets in implicit VR under a File Meta that says explicit."""
+    from pydicom import dcmread
+
+    for path in paths:
+        content = path.read_bytes()
+        dataset = dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        dataset.save_as(path)
+        implicit = path.read_bytes()
+        starts = [144 + int.from_bytes(c[140:144], "little") for c in (content, implicit)]
+        path.write_bytes(content[: starts[0]] + implicit[starts[1] :])
+
+
+def _pixels_first(paths: list[Path]) -> None:
+    """The pixel data element stands before group 0028."""
+    for path in paths:
+        content = path.read_bytes()
+        first, last = content.index(b"\x28\0\x02\0US"), content.rindex(b"\xe0\x7f\x10\0O")
+        path.write_bytes(content[:first] + content[last:] + content[first:last])
+
+
+def _rewrite(paths: list[Path], old: bytes, new: bytes) -> None:
+    """Every point of a decimal string replaced."""
+    from pydicom import dcmread
+
+    for path in paths:
+        content = path.read_bytes()
+        dataset = dcmread(path)
+        for keyword in (
+            "PixelSpacing",
+            "ImagePositionPatient",
+            "RescaleIntercept",
+            "SliceThickness",
+        ):
+            text = "\\".join(map(str, dataset[keyword])) if dataset[keyword].VM > 1 else ""
+            text = text or str(dataset[keyword].value)
+            assert text.encode() in content, keyword
+            content = content.replace(text.encode(), text.encode().replace(old, new))
+        path.write_bytes(content)
+
+
+def _raw(dataset: Dataset, keyword: str, text: str) -> None:
+    """An element with exactly these characters."""
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    content = text.encode() + b" " * (len(text) % 2)
+    tag = Tag(keyword)
+    dataset._dict[tag] = RawDataElement(tag, "DS", len(content), content, 0, False, True)
+
+
+def _trailing(series: list[Dataset]) -> list[Dataset]:
+    """A backslash after the last value."""
+    for dataset in series:
+        for keyword in ("PixelSpacing", "ImagePositionPatient", "RescaleIntercept"):
+            value = dataset[keyword].value
+            values = [value] if dataset[keyword].VM == 1 else value
+            _raw(dataset, keyword, "\\".join(map(str, values)) + "\\")
+    return series
+
+
+def _repeated(series: list[Dataset]) -> list[Dataset]:
+    """One value written twice, as converters of multi-frame images do."""
+    for dataset in series:
+        _raw(dataset, "RescaleIntercept", "-1024\\-1024")
+        _raw(dataset, "RescaleSlope", "1\\1")
+        dataset.RescaleType = ["HU", "HU"]
+    return series
+
+
+def _identified(dataset: Dataset, instance: str, series: str) -> Dataset:
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = instance
+    dataset.SeriesInstanceUID = series
+    return dataset
+
+
+def _breath_holds(first: int, second: int, shared: int) -> SliceStack:
+    """Two acquisitions of so many slices, the second 1 mm lower over the range that they share."""
+    one = stack()
+    z = 88.0 - 4.0 * np.arange(first)
+    below = z[-shared] - 1.0 - 4.0 * np.arange(second)
+    return replace(one, offsets=np.concatenate([z, below])[:, None] * np.array([0.0, 0.0, 1.0]))
+
+
+def _far_apart(step: float) -> dict[str, Any]:
+    def position(index: int) -> list[str]:
+        x, y, _ = _PLAIN[0].ImagePositionPatient
+        return [str(x), str(y), f"{-step * index:.1f}"]
+
+    return {"ImagePositionPatient": position}
 
 
 def _garble(path: Path) -> None:

@@ -73,7 +73,7 @@ class Judged:
 
     def reasons(self) -> dict[int | None, str]:
         """The reason of each series, by its SeriesNumber."""
-        return {c.first.series_number if c.first else None: c.reason for c in self.candidates}
+        return {c.facts.series_number if c.facts else None: c.reason for c in self.candidates}
 
 
 def write_case(case: Case, folder: Path) -> None:

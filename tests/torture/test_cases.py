@@ -91,7 +91,7 @@ def test_end_slices_that_the_archive_counts_must_arrive(tmp_path: Path) -> None:
 
 
 def _number(candidate: Candidate) -> int | None:
-    return candidate.first.series_number if candidate.first else None
+    return candidate.facts.series_number if candidate.facts else None
 
 
 def _check_volume(case: Case, choice: Judged, folder: Path) -> None:

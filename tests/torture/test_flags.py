@@ -16,7 +16,7 @@ from ctcohort.phantoms.anatomy import METAL_HU, Phantom, Rigid
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import make_reformat, write_files
 
-from .cases import PHANTOM, SIZE, chest, stack, without
+from .cases import CASES, PHANTOM, SIZE, chest, stack, without
 from .flow import ledger_rows, scan, series_rules, volume_rules
 
 UPSIDE_DOWN = PHANTOM.moved(Rigid.about((0, 0, 1), 180))
@@ -64,6 +64,10 @@ WRONG: dict[str, tuple[str, Callable[[], list[Dataset]]]] = {
     "nothing but tissue, no lung": ("no_lung", lambda: chest(_inside(), noise=8.0)),
     "the belly alone": ("no_lung", lambda: chest(stack().shifted(np.array([0.0, 0.0, -175.0])))),
     "stops below the tips": ("lungs_cut", chest),
+    "lossy pixels": (
+        "lossy_pixels",
+        lambda: chest(extra={"LossyImageCompression": "01"}, noise=8.0),
+    ),
     "a missing slice": ("spacing_irregular", lambda: chest(without(90, [40], 2.0))),
 }
 
@@ -99,7 +103,7 @@ GOOD: dict[str, Callable[[], list[Dataset]]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_flag_rises(name: str, tmp_path: Path) -> None:
     flag, make = WRONG[name]
-    _, record = scan(make(), tmp_path)
+    _, record = scan(make(), tmp_path, series=series_rules(allow_lossy=True))
     assert flag in record.flags
 
 
@@ -113,6 +117,10 @@ def test_no_flag_at_all_on_a_whole_chest(tmp_path: Path) -> None:
     whole = stack(60).shifted(np.array([0.0, 0.0, 20.0]))
     _, record = scan(chest(whole, noise=8.0), tmp_path)
     assert record.flags == []
+
+
+def _position(index: int) -> object:
+    return chest()[index].ImagePositionPatient
 
 
 def _targeted() -> list[Dataset]:
@@ -131,6 +139,18 @@ CHOICES: dict[str, tuple[list[str], Callable[[], list[Dataset]]]] = {
             *make_reformat(PHANTOM, SliceStack.coronal(**SIZE, count=64, step=4.0)),
         ],
     ),
+    "the smaller matrix of an end slice is dropped": (
+        ["end_slices_lost"],
+        lambda: CASES["one_smaller_matrix_at_the_end"].make(),
+    ),
+    "an end slice has no position": (
+        ["end_slices_lost"],
+        lambda: chest(extra={"ImagePositionPatient": lambda i: _position(i) if i else None}),
+    ),
+    "an inner slice has no position": ([], lambda: CASES["one_slice_without_position"].make()),
+    "a scout in the series": ([], lambda: CASES["localizer_in_the_series"].make()),
+    "a scout that is not called one": ([], lambda: CASES["localizer_not_called_one"].make()),
+    "a few derived slices in the series": ([], lambda: CASES["a_few_derived_slices"].make()),
     "a kernel pair": ([], lambda: [*chest(), *chest(series_number=3, kernel="B70f")]),
     "a smaller derived series": ([], lambda: [*chest(), *make_reformat(PHANTOM)]),
     "a shorter series that was not chosen": (
@@ -150,6 +170,43 @@ def test_flags_of_the_choice(name: str, tmp_path: Path) -> None:
     ]
     chosen = next(row for row in rows if row["reason"] == SELECTED)
     assert choice_flags(rows, chosen) == flags
+
+
+DAMAGE: dict[str, tuple[list[str], Callable[[list[Path]], None]]] = {
+    "nothing": ([], lambda paths: _emptied(paths[:0])),
+    "end slices are empty": (["end_slices_lost"], lambda paths: _emptied(paths[-3:])),
+    "an inner slice is empty": ([], lambda paths: _emptied(paths[20:21])),
+    "an inner and an end slice": (["end_slices_lost"], lambda paths: _emptied(paths[19:46:25])),
+    "end slices lost their first bytes": (["end_slices_lost"], lambda paths: _zeroed(paths[-2:])),
+    "a text beside them": ([], lambda paths: _beside(paths, "notes.txt", b"text\n" * 50)),
+}
+
+
+def _emptied(paths: list[Path]) -> None:
+    for path in paths:
+        path.write_bytes(b"")
+
+
+def _zeroed(paths: list[Path]) -> None:
+    for path in paths:
+        path.write_bytes(bytes(512) + path.read_bytes()[512:])
+
+
+def _beside(paths: list[Path], name: str, content: bytes) -> None:
+    (paths[0].parent / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_files_that_cannot_be_read_are_lost_slices(name: str, tmp_path: Path) -> None:
+    flags, damage = DAMAGE[name]
+    paths = write_files(
+        chest(noise=8.0), tmp_path / "archive", names=[f"{i:03d}.dcm" for i in range(45)]
+    )
+    damage(paths)
+    (row,) = ledger_rows(tmp_path, series_rules(), volume_rules())
+    assert row["reason"] == SELECTED
+    chosen = {key: "" if value is None else str(value) for key, value in row.items()}
+    assert choice_flags([chosen], chosen) == flags
 
 
 def test_every_flag_is_shown_to_rise() -> None:

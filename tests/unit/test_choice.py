@@ -12,8 +12,9 @@ import pytest
 from ctcohort.base.reasons import SELECTED
 from ctcohort.dicom.headers import CT_IMAGE, SECONDARY_CAPTURE, Header
 from ctcohort.series.choice import Candidate, choose, has_images, judge
+from ctcohort.series.facts import varying
 
-from .built import SERIES, VOLUME, heights, last, only, series
+from .built import AXIAL, SERIES, VOLUME, heights, last, only, series
 
 DOSE_REPORT = "1.2.840.10008.5.1.4.1.1.88.67"
 LOCALIZER = ("ORIGINAL", "PRIMARY", "LOCALIZER")
@@ -156,13 +157,17 @@ def test_the_commonest_reason_of_the_instances_is_that_of_the_series() -> None:
     kinds = (("ORIGINAL",), ("DERIVED",), LOCALIZER)
     assert reason(series(image_type=lambda i: kinds[0 if i < 20 else 1 + (i > 30)])) != "derived"
     assert reason(series(image_type=lambda i: kinds[1 if i < 30 else 0])) == "derived"
-    assert reason(series(image_type=lambda i: kinds[2 if i < 30 else 1])) == "localizer"
+    assert reason(series(image_type=lambda i: kinds[2 if i < 30 else 1])) == "derived"
+    assert reason(series(image_type=LOCALIZER)) == "localizer"
 
 
-def test_a_frame_of_another_kind_condemns_its_instance() -> None:
+def test_a_frame_of_another_kind_is_left_out_where_that_leaves_no_gap() -> None:
     frames = [header.frames[0] for header in series()]
-    frames[20] = replace(frames[20], image_type=("DERIVED", "SECONDARY", "REFORMATTED"))
-    assert reason(series([0], frames=tuple(frames))) == "derived"
+    other = ("DERIVED", "SECONDARY", "REFORMATTED")
+    inside = [replace(f, image_type=other) if i == 20 else f for i, f in enumerate(frames)]
+    assert reason(series([0], frames=tuple(inside))) == "mixed_geometry"
+    at_the_end = [replace(f, image_type=other) if i == 39 else f for i, f in enumerate(frames)]
+    assert reason(series([0], frames=tuple(at_the_end))) == ""
 
 
 def test_a_few_slices_of_another_kind_are_left_out() -> None:
@@ -356,13 +361,128 @@ def test_the_last_tie_break_is_always_the_uid() -> None:
     assert chosen(of(40, "1.10"), of(40, "1.2"), tie_break=())[0] == "1.10"
 
 
-def test_the_facts_of_a_series_are_those_of_its_smallest_uid() -> None:
-    mixed = series(kernel=only(0, "B70f", "B30f"), series_uid="b")
-    turned = candidate(mixed[::-1], "b")
-    assert turned.first is not None and turned.first.kernel == "B70f"
-    assert chosen(of(40, "a"), turned, prefer_kernels=("B70",))[0] == "b"
-    assert candidate(None).first is None
-    assert candidate([]).first is None
+# What a series says of itself
+
+
+def test_the_facts_of_a_series_are_the_commonest_of_its_kept_slices() -> None:
+    """The smallest UID has no more say than others; and a stray that geometry drops has none."""
+    odd = series(
+        [*heights(), 5.0],
+        sop_instance_uid=lambda i: f"1.{i + 1 if i < 40 else 0}",
+        kernel=only(40, "B70f", "B30f"),
+        slice_thickness=only(40, 0.5, 2.0),
+        orientation=only(40, (1.0, 0.0, 0.0, 0.0, 0.0, -1.0), AXIAL),
+        image_type=only(40, ("DERIVED", "SECONDARY", "REFORMATTED"), ("ORIGINAL", "PRIMARY")),
+        contrast_agent=only(40, True, False),
+        multienergy=only(40, True, False),
+        series_description=only(40, "MPR coronal", "Chest"),
+    )
+    one = candidate(odd[::-1], "b")
+    strict = replace(SERIES, contrast="none", exclude_description_regex=("MPR",))
+    assert judge(one, strict, VOLUME) == ""
+    assert one.facts is not None
+    assert (one.facts.kernel, one.facts.slice_thickness) == ("B30f", 2.0)
+    assert one.facts.image_type == ("ORIGINAL", "PRIMARY")
+    assert varying(one.kept) == []
+    assert len(varying(odd)) == 5
+
+
+def test_one_stray_does_not_decide_which_series_is_thinner() -> None:
+    thin = series(
+        [*heights(), 5.0],
+        series_uid="thin",
+        sop_instance_uid=lambda i: f"2.{i + 1 if i < 40 else 0}",
+        slice_thickness=only(40, 5.0, 1.0),
+        orientation=only(40, (1.0, 0.0, 0.0, 0.0, 0.0, -1.0), AXIAL),
+    )
+    assert chosen(candidate(thin, "thin"), of(40, "a"))[0] == "thin"
+
+
+def test_a_fact_that_differs_among_kept_slices_is_named() -> None:
+    one = candidate(series(kernel=lambda i: "B70f" if i < 15 else "B30f"))
+    assert judge(one, SERIES, VOLUME) == ""
+    assert one.facts is not None
+    assert one.facts.kernel == "B30f"
+    assert varying(one.kept) == ["kernel"]
+    even = candidate(series(kernel=lambda i: "B70f" if i < 20 else "B30f"))
+    assert even.facts is not None
+    assert even.facts.kernel == "B70f"  # that of the smallest UID
+
+
+def test_without_headers_there_are_no_facts() -> None:
+    assert candidate(None).facts is None
+    assert candidate([]).facts is None
+
+
+# Bits
+
+
+@pytest.mark.parametrize(("allocated", "stored"), [(8, 8), (16, 8), (16, 11), (8, None), (None, 1)])
+def test_too_few_bits_are_no_hounsfield_units(allocated: int | None, stored: int | None) -> None:
+    assert reason(series(bits_allocated=allocated, bits_stored=stored)) == "too_few_bits"
+
+
+@pytest.mark.parametrize(
+    ("allocated", "stored"), [(16, 12), (16, 16), (16, None), (None, None), (32, 32)]
+)
+def test_enough_bits_are_and_so_is_what_the_archive_does_not_say(
+    allocated: int | None, stored: int | None
+) -> None:
+    assert reason(series(bits_allocated=allocated, bits_stored=stored)) == ""
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "signed", "expected"),
+    [
+        (8.0, -1024.0, False, ""),
+        (7.0, -1024.0, False, "too_few_bits"),
+        (8.0, -999.0, False, "too_few_bits"),
+        (-8.0, 1030.0, False, ""),
+        (8.0, 0.0, True, ""),
+        (1.0, 0.0, True, "too_few_bits"),
+        (None, -1024.0, False, "too_few_bits"),
+    ],
+)
+def test_few_bits_can_be_admitted_where_they_span_the_body(
+    slope: float | None, intercept: float, signed: bool, expected: str
+) -> None:
+    facts = {"bits_allocated": 8, "bits_stored": 8, "signed": signed}
+    few = series(slope=slope, intercept=intercept, **facts)
+    assert reason(few) == "too_few_bits"
+    assert reason(few, allow_few_bits=True) == expected
+
+
+# Lossy pixels
+
+
+def test_lossy_pixels_count_whatever_the_image_type_says() -> None:
+    assert reason(series(lossy=True)) == "derived_lossy"
+    assert reason(series(lossy=only(20, True, False))) == "derived_lossy"
+    assert reason(series(lossy=True), allow_lossy=True) == ""
+    assert reason(series(lossy=True, image_type=()), kinds=("MISSING",)) == "derived_lossy"
+    assert reason(series(lossy=True, image_type=LOCALIZER), allow_lossy=True) == "localizer"
+
+
+# A multi-energy scanner's standard image
+
+
+@pytest.mark.parametrize("word", ["HU", "hu", "Hounsfield Units"])
+def test_a_standard_image_of_a_multi_energy_scanner_can_be_admitted(word: str) -> None:
+    standard = series(multienergy=True, rescale_type=word)
+    assert reason(standard) == "spectral"
+    assert reason(standard, allow_multienergy=True) == ""
+
+
+@pytest.mark.parametrize(
+    "term", ["VMI", "MONO_E", "70 KEV", "IODINE", "SPECTRAL", "BIN1", "VMI_70"]
+)
+def test_a_multi_energy_product_is_never_a_standard_image(term: str) -> None:
+    product = series(multienergy=True, image_type=("ORIGINAL", "PRIMARY", "AXIAL", term))
+    assert reason(product, allow_multienergy=True) == "spectral"
+
+
+def test_a_multi_energy_image_must_name_its_unit() -> None:
+    assert reason(series(multienergy=True, rescale_type=""), allow_multienergy=True) == "spectral"
 
 
 # While something arrives, nothing is chosen

@@ -10,21 +10,24 @@ SERIES_REASONS = {
     "fewer_slices": "another usable series of the accession has more distinct slice positions",
     "tie_lost": "as many slices as the selected series; prefer_kernels and tie_break decided",
     "derived": "ImageType value 1 is not in series.kinds, or a value says it is a reformat",
-    "derived_lossy": "DERIVED only because the pixels were lossily recompressed",
+    "derived_lossy": "lossy pixels, whatever ImageType says; series.allow_lossy admits it",
     "secondary": "a secondary capture, or SECONDARY in ImageType",
     "localizer": "a scout: LOCALIZER in ImageType",
     "not_ct": "not a CT image storage class (dose report, segmentation, other modality)",
-    "spectral": "a monoenergetic, virtual non-contrast, iodine or other multi-energy product",
+    "spectral": "a multi-energy product; series.allow_multienergy admits standard images in HU",
+    "too_few_bits": "stores too few bits for HU, as label masks do; see series.allow_few_bits",
     "contrast": "the headers name a contrast agent and series.contrast is none",
     "body_part_excluded": "BodyPartExamined is one of series.body_part_exclude",
     "description_excluded": "SeriesDescription matches series.exclude_description_regex",
     "fov_too_small": "the field of view is smaller than series.min_fov_mm",
     "no_geometry": "position, orientation, pixel spacing, rows or columns are missing",
+    "too_large": "matrix, slices, extent or voxels beyond what any scanner makes",
     "too_few_slices": "fewer distinct slice positions than series.min_slices",
     "not_axial": "an array axis is more than 10 degrees off its patient axis",
     "mixed_geometry": "orientation, matrix, pixel spacing or in-plane position change inside it",
     "conflicting_instances": "one SOPInstanceUID stands for different contents",
     "duplicate_positions": "several full passes over the same positions that nothing tells apart",
+    "overlapping_acquisitions": "acquisitions lie partly over each other and none is the whole",
     "no_rescale": "RescaleSlope or RescaleIntercept is missing, so there are no Hounsfield units",
     "not_hounsfield": "RescaleType names another unit than Hounsfield, or a Modality LUT is there",
     "too_irregular": "volume.irregular_spacing would displace slices by more than is allowed",
@@ -32,7 +35,7 @@ SERIES_REASONS = {
     "still_arriving": "the archive counts more instances than it gives; asked again by the next"
     " index",
     "no_pixel_data": "headers without pixels, or pixels in a private element of the vendor",
-    "unreadable_header": "an attribute that the choice rests on is missing or cannot be read",
+    "unreadable_header": "ImageType is missing; series.kinds: [ORIGINAL, MISSING] admits it",
 }
 
 ACCESSION_REASONS = {
@@ -80,6 +83,8 @@ FLAGS = {
     "no_lung": "less than 20 mL of lung: no chest",
     "lungs_cut": "the first or the last slice cuts through lung: part of it is outside the scan",
     "tilt_corrected": "resampled out of a tilted gantry's sheared slices",
+    "end_slices_lost": "slices were dropped or unreadable, and no gap shows where: at an end",
+    "lossy_pixels": "lossily compressed pixels, admitted by series.allow_lossy",
     "spacing_irregular": "slices are not evenly spaced; see z_error_mm",
 }
 

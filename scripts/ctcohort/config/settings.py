@@ -39,6 +39,8 @@ class SeriesSettings:
     min_slices: int = 0
     contrast: str = "any"
     allow_lossy: bool = False
+    allow_multienergy: bool = False
+    allow_few_bits: bool = False
     exclude_description_regex: tuple[str, ...] = ()
     body_part_exclude: tuple[str, ...] = ()
     min_fov_mm: float | None = None

@@ -85,7 +85,7 @@ COLUMNS = (
 follows."""
 
 COVERAGE = 0.75
-"""Share of the longest original series below which a scan is flagged (rule 16)."""
+"""Share of the longest usable series below which a scan is flagged (rule 16)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +280,7 @@ def _fields(record: object, *names: str) -> dict[str, Any]:
 
 
 def choice_flags(series: Sequence[Mapping[str, str]], chosen: Mapping[str, str]) -> list[str]:
-    """Flags that follow from the other candidates of the accession."""
+    """Flags that follow from the series table: the other candidates, and what was lost."""
     flags = []
     derived = (row for row in series if row["reason"].startswith("derived"))
     if any(int(row["slices"] or 0) > int(chosen["slices"]) for row in derived):
@@ -288,13 +288,27 @@ def choice_flags(series: Sequence[Mapping[str, str]], chosen: Mapping[str, str])
     lengths = [
         float(row["scan_length_mm"])
         for row in series
-        if row["image_type"].startswith("ORIGINAL")
-        and row["scan_length_mm"]
-        and row["reason"] in (SELECTED, "fewer_slices", "tie_lost")
+        if row["scan_length_mm"] and row["reason"] in (SELECTED, "fewer_slices", "tie_lost")
     ]
-    if float(chosen["scan_length_mm"]) < COVERAGE * max(lengths):
+    length = float(chosen["scan_length_mm"])
+    if length < COVERAGE * max(lengths, default=length):
         flags.append("partial_coverage")
+    if lost_at_ends(chosen) > 0:
+        flags.append("end_slices_lost")
     return flags
+
+
+def lost_at_ends(series: Mapping[str, str]) -> int:
+    """Slices of a series that were lost and left no gap: they can only have been at its ends.
+
+    Counted are dropped slices and files beside them that could not be read; 0 in a table of an
+    earlier release, which does not tell.
+    """
+
+    def count(column: str) -> int:
+        return int(series.get(column) or 0)
+
+    return max(0, count("lost_slices") + count("unreadable_files") - count("missing_slices"))
 
 
 def _one_or_all(values: Sequence[float]) -> Any:

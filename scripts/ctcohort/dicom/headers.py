@@ -30,6 +30,10 @@ CT_CLASSES = frozenset({CT_IMAGE, ENHANCED_CT, LEGACY_CONVERTED_CT})
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """PS3.4 B.5; the multi-frame secondary captures begin with the same number."""
 
+LOSSY_SYNTAXES = frozenset({f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81)})
+"""JPEG baseline, JPEG extended and near-lossless JPEG-LS are lossy whatever the header says; JPEG
+2000 (91) need not be."""
+
 KEYWORDS = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -187,34 +191,35 @@ def header_of(
         Whether the file has pixel data.
     """
     signed = _integer(dataset, "PixelRepresentation")
+    syntax = transfer_syntax or text_of(dataset, "AvailableTransferSyntaxUID")
     return Header(
-        sop_class_uid=_text(dataset, "SOPClassUID"),
-        sop_instance_uid=_text(dataset, "SOPInstanceUID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        series_uid=_text(dataset, "SeriesInstanceUID"),
-        patient=patient_mark(_text(dataset, "PatientID"), key),
-        accession=_text(dataset, "AccessionNumber"),
-        modality=_text(dataset, "Modality"),
+        sop_class_uid=text_of(dataset, "SOPClassUID"),
+        sop_instance_uid=text_of(dataset, "SOPInstanceUID"),
+        study_uid=text_of(dataset, "StudyInstanceUID"),
+        series_uid=text_of(dataset, "SeriesInstanceUID"),
+        patient=patient_mark(text_of(dataset, "PatientID"), key),
+        accession=text_of(dataset, "AccessionNumber"),
+        modality=text_of(dataset, "Modality"),
         series_number=_integer(dataset, "SeriesNumber"),
-        series_description=_text(dataset, "SeriesDescription"),
-        body_part=_text(dataset, "BodyPartExamined"),
-        manufacturer=_text(dataset, "Manufacturer"),
-        model=_text(dataset, "ManufacturerModelName"),
+        series_description=text_of(dataset, "SeriesDescription"),
+        body_part=text_of(dataset, "BodyPartExamined"),
+        manufacturer=text_of(dataset, "Manufacturer"),
+        model=text_of(dataset, "ManufacturerModelName"),
         kernel="\\".join(_texts(dataset, "ConvolutionKernel")),
-        contrast_agent=_text(dataset, "ContrastBolusAgent").upper() not in ("", "NONE", "NO"),
+        contrast_agent=text_of(dataset, "ContrastBolusAgent").upper() not in ("", "NONE", "NO"),
         slice_thickness=_number(dataset, "SliceThickness"),
         kvp=_number(dataset, "KVP"),
         tilt_tag=_number(dataset, "GantryDetectorTilt"),
         diameter=_number(dataset, "ReconstructionDiameter"),
         acquisition_number=_integer(dataset, "AcquisitionNumber"),
-        acquisition_time=_text(dataset, "AcquisitionTime"),
+        acquisition_time=text_of(dataset, "AcquisitionTime"),
         instance_number=_integer(dataset, "InstanceNumber"),
         rows=_integer(dataset, "Rows"),
         columns=_integer(dataset, "Columns"),
         bits_allocated=_integer(dataset, "BitsAllocated"),
-        transfer_syntax=transfer_syntax or _text(dataset, "AvailableTransferSyntaxUID"),
-        lossy=_text(dataset, "LossyImageCompression") == "01",
-        multienergy=_text(dataset, "MultienergyCTAcquisition").upper() == "YES",
+        transfer_syntax=syntax,
+        lossy=text_of(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES,
+        multienergy=text_of(dataset, "MultienergyCTAcquisition").upper() == "YES",
         frames=frames_of(dataset),
         bits_stored=_integer(dataset, "BitsStored"),
         signed=None if signed is None else signed == 1,
@@ -400,7 +405,8 @@ def _alike(texts: tuple[str, ...]) -> tuple[str, ...]:
     return given[:1] if len(set(given)) == 1 else texts
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """An element's values as one text; empty where it is absent or cannot be read."""
     return "\\".join(_texts(dataset, keyword))
 
 

@@ -146,6 +146,8 @@ def open_file(stream: BinaryIO, tags: Sequence[int] | None = None) -> DicomFile:
         meta.TransferSyntaxUID = _encoding(implicit, little)
     dataset = _elements(stream, implicit, little, tags)
     start, length = _enter_pixels(stream, implicit, little)
+    if not length:
+        start = None  # an empty element is none
     if start is not None and any(word not in dataset for word in _DESCRIBES):
         _skip(stream, length, little)
         if not deflated and stream.tell() > size:

@@ -72,6 +72,7 @@ STEPS = (
                 *("no_geometry", "too_few_slices", "not_axial", "mixed_geometry", "tilted"),
                 *("conflicting_instances", "duplicate_positions", "no_rescale", "not_hounsfield"),
                 *("too_irregular", "fov_too_small", "unreadable_header", "no_pixel_data"),
+                *("too_large", "too_few_bits", "overlapping_acquisitions"),
                 # candidates that only lose to another one never leave an accession without any
                 *("fewer_slices", "tie_lost"),
             }

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from ctcohort.base.reasons import SELECTED
 from ctcohort.config.settings import SeriesSettings, VolumeSettings
 from ctcohort.dicom.headers import CT_CLASSES, SECONDARY_CAPTURE, Header
-from ctcohort.series.geometry import Verdict, assess
+from ctcohort.series.facts import facts_of
+from ctcohort.series.geometry import HOUNSFIELD_NAMES, Slice, Verdict, assess
 
 NEVER = {
     "LOCALIZER": "localizer",
@@ -31,12 +32,23 @@ SPECTRAL = re.compile(
 C.8.15.3.8 and C.8.22.4, and what scanners write instead."""
 
 
+ENERGY = re.compile(r"VMI|KEV|ENERGY|SPECTRAL|THRESHOLD|_?BIN\d?$", re.IGNORECASE)
+"""ImageType values beside which a multi-energy acquisition is no standard image."""
+
+MIN_BITS = 12
+"""Fewer bits stored do not hold -1024 to 3071 HU in steps of 1 HU (rule 10)."""
+
+BODY_HU = (-1000.0, 1000.0)
+"""From air to dense bone: fewer bits must reach over this to be admitted (rule 10)."""
+
+
 @dataclass(slots=True)
 class Candidate:
     """One series of the accession: what the archive says of it, and the verdict.
 
     `headers` is None where the archive was not asked for every instance, because the series could
-    not win; `instances` and `modality` are the archive's own words then.
+    not win; `instances` and `modality` are the archive's own words then. `unreadable` files beside
+    it may be slices of it.
     """
 
     series_uid: str
@@ -44,6 +56,7 @@ class Candidate:
     instances: int
     headers: Sequence[Header] | None
     modality: str = "CT"
+    unreadable: int = 0
     verdict: Verdict = field(default_factory=Verdict)
     reason: str = ""
 
@@ -53,9 +66,15 @@ class Candidate:
         return self.headers is not None and len(self.headers) != self.instances
 
     @property
-    def first(self) -> Header | None:
-        """Header of the instance with the smallest UID, so that it does not depend on order."""
-        return min(self.headers, key=lambda h: h.sop_instance_uid) if self.headers else None
+    def kept(self) -> list[Header]:
+        """The instances that geometry kept a slice of; all of them where it kept none."""
+        kept = {s.header.sop_instance_uid: s.header for s in self.verdict.kept}
+        return list(kept.values()) or list(self.headers or ())
+
+    @property
+    def facts(self) -> Header | None:
+        """What the kept slices say of the series."""
+        return facts_of(self.kept) if self.kept else None
 
 
 def choose(
@@ -100,15 +119,25 @@ def judge(candidate: Candidate, series: SeriesSettings, volume: VolumeSettings) 
         captured = all(h.sop_class_uid.startswith(SECONDARY_CAPTURE) for h in headers)
         return "secondary" if captured else "not_ct"
     candidate.verdict = assess(images, volume, min_slices=series.min_slices)
-    kinds = Counter(_kind_reason(header, series) for header in images)
+    if candidate.verdict.reason == "too_large":
+        return "too_large"
+    kept = candidate.verdict.kept or [
+        Slice(h, f, i) for h in images for i, f in enumerate(h.frames)
+    ]
+    kinds = Counter(_kind_reason(each, series) for each in kept)
     return (
         kinds.most_common(1)[0][0]
-        or _product_reason(images, series)
+        or _product_reason(kept, series)
+        or _bits_reason(kept, series)
         or ("still_arriving" if candidate.arriving else "")
         or candidate.verdict.reason
-        or _kept_kind_reason(candidate.verdict, series)
+        or next(filter(None, kinds), "")
         or _fov_reason(candidate.verdict, series)
     )
+
+
+def _slices(images: Sequence[Header]) -> list[Slice]:
+    return [Slice(h, frame, index) for h in images for index, frame in enumerate(h.frames)]
 
 
 def has_images(candidate: Candidate) -> bool:
@@ -118,9 +147,13 @@ def has_images(candidate: Candidate) -> bool:
     return any(header.sop_class_uid in CT_CLASSES for header in candidate.headers)
 
 
-def _kind_reason(header: Header, series: SeriesSettings) -> str:
-    reasons = [_type_reason(frame.image_type, header, series) for frame in header.frames]
-    return next(filter(None, [*reasons, _type_reason(header.image_type, header, series)]), "")
+def _kind_reason(piece: Slice, series: SeriesSettings) -> str:
+    """Why the kind of a slice is not admitted: its frame's, or that of its instance."""
+    for image_type in (piece.frame.image_type, piece.header.image_type):
+        reason = _type_reason(image_type, piece.header, series)
+        if reason:
+            return reason
+    return ""
 
 
 def _type_reason(image_type: tuple[str, ...], header: Header, series: SeriesSettings) -> str:
@@ -129,27 +162,19 @@ def _type_reason(image_type: tuple[str, ...], header: Header, series: SeriesSett
         if value in values:
             return reason
     kind = values[0] if values and values[0] else MISSING
-    if kind in {allowed.upper() for allowed in series.kinds}:
-        return ""
-    if kind == MISSING:
-        return "unreadable_header"
-    if kind == "DERIVED" and header.lossy and values[1:] in (["PRIMARY"], ["PRIMARY", "AXIAL"]):
+    admitted = kind in {allowed.upper() for allowed in series.kinds}
+    relabelled = kind == "DERIVED" and values[1:] in (["PRIMARY"], ["PRIMARY", "AXIAL"])
+    if header.lossy and (admitted or relabelled):
         return "" if series.allow_lossy else "derived_lossy"
-    return "derived"
+    if admitted:
+        return ""
+    return "unreadable_header" if kind == MISSING else "derived"
 
 
-def _kept_kind_reason(verdict: Verdict, series: SeriesSettings) -> str:
-    """A kind that only some of the slices have, among those that geometry kept."""
-    assert verdict.stack is not None
-    kept = (s.header for s in verdict.stack.slices)
-    return next(filter(None, (_kind_reason(header, series) for header in kept)), "")
-
-
-def _product_reason(images: Sequence[Header], series: SeriesSettings) -> str:
-    for header in images:
-        types = [header.image_type, *(frame.image_type for frame in header.frames)]
-        terms = {value for image_type in types for value in image_type[2:]}
-        if header.multienergy or any(map(SPECTRAL.search, terms)):
+def _product_reason(kept: Sequence[Slice], series: SeriesSettings) -> str:
+    for piece in kept:
+        header = piece.header
+        if _is_spectral(piece, series):
             return "spectral"
         if series.contrast == "none" and header.contrast_agent:
             return "contrast"
@@ -158,6 +183,39 @@ def _product_reason(images: Sequence[Header], series: SeriesSettings) -> str:
         if _same(header.body_part) in map(_same, series.body_part_exclude):
             return "body_part_excluded"
     return ""
+
+
+def _is_spectral(piece: Slice, series: SeriesSettings) -> bool:
+    types = (piece.header.image_type, piece.frame.image_type)
+    terms = {value for image_type in types for value in image_type[2:]}
+    if any(map(SPECTRAL.search, terms)):
+        return True
+    if not piece.header.multienergy:
+        return False
+    standard = piece.frame.rescale_type and piece.frame.rescale_type.upper() in HOUNSFIELD_NAMES
+    return not (series.allow_multienergy and standard and not any(map(ENERGY.search, terms)))
+
+
+def _bits_reason(kept: Sequence[Slice], series: SeriesSettings) -> str:
+    """Whether the stored values are too few for Hounsfield units: label masks are filed as CT."""
+    few = [piece for piece in kept if 0 < _bits(piece.header) < MIN_BITS]
+    if not few or (series.allow_few_bits and all(_spans(piece) for piece in few)):
+        return ""
+    return "too_few_bits"
+
+
+def _bits(header: Header) -> int:
+    """Bits that hold the value; 0 where the archive does not say."""
+    return min(filter(None, (header.bits_stored, header.bits_allocated)), default=0)
+
+
+def _spans(piece: Slice) -> bool:
+    """Whether slope and intercept spread the stored values over `BODY_HU`."""
+    count = 1 << _bits(piece.header)
+    first = -count // 2 if piece.header.signed else 0
+    slope, intercept = piece.frame.slope or 0.0, piece.frame.intercept or 0.0
+    ends = sorted(value * slope + intercept for value in (first, first + count - 1))
+    return ends[0] <= BODY_HU[0] and ends[1] >= BODY_HU[1]
 
 
 def _same(code: str) -> str:
@@ -172,7 +230,7 @@ def _fov_reason(verdict: Verdict, series: SeriesSettings) -> str:
 
 def _rank(series: SeriesSettings) -> Callable[[Candidate], tuple[object, ...]]:
     def rank(candidate: Candidate) -> tuple[object, ...]:
-        first = candidate.first
+        first = candidate.facts
         assert first is not None
         kernel = next(
             (i for i, p in enumerate(series.prefer_kernels) if re.search(p, first.kernel)),

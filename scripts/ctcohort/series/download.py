@@ -15,7 +15,7 @@ from pathlib import Path
 from ctcohort.archives.protocol import Archive
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.files import sha256
-from ctcohort.dicom.headers import Header
+from ctcohort.dicom.headers import Header, text_of
 from ctcohort.dicom.integrity import check_whole
 from ctcohort.series.received import Received, ReceivedFile, received_bytes
 
@@ -113,8 +113,8 @@ def _complete(headers: Sequence[Header], target: Path, received: Path) -> Receiv
 def _file(path: Path, header: Header) -> ReceivedFile:
     """Return what is recorded of a file; raise unless it is whole and what its name says."""
     dataset = check_whole(path)
-    uid = str(dataset.SOPInstanceUID).strip()
-    if (uid, str(dataset.SeriesInstanceUID)) != (header.sop_instance_uid, header.series_uid):
+    uid, series = (text_of(dataset, word) for word in ("SOPInstanceUID", "SeriesInstanceUID"))
+    if (uid, series) != (header.sop_instance_uid, header.series_uid):
         raise Fault(
             "checksum_mismatch", f"{path}: holds another instance or series than its name says"
         )

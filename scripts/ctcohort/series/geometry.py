@@ -7,6 +7,7 @@ stack is from the head to the feet.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,10 +66,29 @@ FULL_PASS = 0.9
 STRAY_SLICES = 2
 """So many slices may lie among those of a full pass and still belong to it (rule 4)."""
 
+MAX_MATRIX = 4096
+"""Most rows and columns: four times the largest matrix of CT scanners (rule 2)."""
+
+MAX_SLICES = 10_000
+"""Most slices of a series: a whole body every 0.2 mm (rule 2)."""
+
+MAX_EXTENT_MM = 3000.0
+"""Longest side of a scan: longer than any table moves (rule 2)."""
+
+MAX_VOXELS = 4_000_000_000
+"""Most voxels of a volume: a whole body of 2 m by 1 m by 1 m every 0.8 mm (rule 2)."""
+
 HOUNSFIELD_NAMES = frozenset(
     {"", "HU", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS", "HOUNDSFIELD UNIT", "HOUNDSFIELD UNITS"}
 )
 """RescaleType values that mean HU, in upper case (rule 10, PS3.3 C.11.1.1.2)."""
+
+
+_LOST = frozenset({"no_geometry", "minority"})
+"""Why a slice of the scan itself can be dropped."""
+
+COPLANAR = 0.7
+"""Cosine between normals above which a dropped slice may be one of the stack's (rule 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +145,13 @@ class Stack:
 class Verdict:
     """Whether a volume can be made, of what, and what was measured on the way.
 
-    `reason` is empty for a usable series, else a word of `vocabulary.SERIES_REASONS`.
+    `reason` is empty for a usable series, else a word of `reasons.SERIES_REASONS`. `kept` are the
+    slices that were not dropped, usable or not, in the order of their UIDs.
     """
 
     reason: str = ""
     stack: Stack | None = None
+    kept: list[Slice] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     measures: Measures = field(default_factory=Measures)
 
@@ -147,12 +169,15 @@ def assess(headers: Sequence[Header], rules: VolumeSettings, *, min_slices: int 
         Fewer distinct positions are `too_few_slices`.
     """
     verdict = Verdict()
-    slices = _eligible(headers, verdict)
+    if _is_too_large(headers):
+        verdict.reason = "too_large"
+        return verdict
+    slices = verdict.kept = _eligible(headers, verdict)
     if not slices:
         verdict.reason = Counter(drop.why for drop in verdict.dropped).most_common(1)[0][0]
         return verdict
     orientations = np.array([s.frame.orientation for s in slices])
-    kinds = [s.frame.image_type[:1] for s in slices]
+    kinds = [_kind(s.frame) for s in slices]
     common = Counter(kinds).most_common(1)[0][0]
     median = np.median(orientations, axis=0)
     alike = np.abs(orientations - median).max(axis=1) <= ORIENTATION_TOLERANCE + 1e-9
@@ -164,6 +189,7 @@ def assess(headers: Sequence[Header], rules: VolumeSettings, *, min_slices: int 
     slices, agree = _majority(slices, alike, axes[2], verdict)
     passes = Counter(_places(_positions(slices) @ axes[2]))
     slices = _one_pass(slices, axes[2], verdict)
+    overlap = _overlap(slices, axes[2])
     matrices = [(s.header.rows, s.header.columns) for s in slices]
     spacings = np.array([s.frame.pixel_spacing for s in slices])
     usual = np.median(spacings, axis=0)
@@ -171,16 +197,20 @@ def assess(headers: Sequence[Header], rules: VolumeSettings, *, min_slices: int 
     matrix = Counter(matrices).most_common(1)[0][0]
     alike &= np.array([each == matrix for each in matrices])
     slices, agree_too = _majority(slices, alike, axes[2], verdict)
+    verdict.kept = slices
     stack, measures, aligned = _stack(slices, axes, usual)
     extra = sum(passes.values()) - len(passes) + sum(h.copies - 1 for h in headers)
-    verdict.measures = _with(measures, matrix, extra, rules)
+    lost = _lost_slices(headers, verdict, axes[2])
+    verdict.measures = replace(_with(measures, matrix, extra, rules), lost_slices=lost)
     verdict.reason = (
-        ("" if agree and agree_too else "mixed_geometry")
+        ("conflicting_instances" if _conflict(stack) else "")
+        or ("" if agree and agree_too else "mixed_geometry")
         or ("too_few_slices" if measures.slices < 2 else "")  # tilted or oblique: nobody knows
         or ("not_axial" if (measures.obliquity_degrees or 0) > MAX_OBLIQUITY_DEGREES else "")
         or ("too_few_slices" if measures.slices < min_slices else "")
         or ("" if aligned else "mixed_geometry")
-        or _unusable(stack)
+        or ("too_large" if _voxels(verdict.measures, rules) > MAX_VOXELS else "")
+        or _unusable(stack, overlap=overlap)
         or _spacing_reason(stack, verdict.measures, rules)
     )
     if not verdict.reason:
@@ -199,6 +229,64 @@ def _eligible(headers: Sequence[Header], verdict: Verdict) -> list[Slice]:
             else:
                 slices.append(Slice(header, frame, index))
     return slices
+
+
+def _is_too_large(headers: Sequence[Header]) -> bool:
+    """Whether a matrix, or the number of slices, is beyond what any scanner makes."""
+    images = [header for header in headers if header.sop_class_uid in CT_CLASSES]
+    sides = (side or 0 for header in images for side in (header.rows, header.columns))
+    slices = sum(max(len(header.frames), header.frame_count) for header in images)
+    return slices > MAX_SLICES or max(sides, default=0) > MAX_MATRIX
+
+
+def _voxels(measures: Measures, rules: VolumeSettings) -> float:
+    """Voxels of the volume, infinite where a side is too long.
+
+    Without `spacing_mm`, which the index does not know, they are counted as the scan has them.
+    """
+    own = (
+        measures.slice_spacing or 0.0,
+        measures.row_spacing or 0.0,
+        measures.column_spacing or 0.0,
+    )
+    sides = (
+        measures.scan_length_mm or 0.0,
+        (measures.rows or 0) * own[1],
+        (measures.columns or 0) * own[2],
+    )
+    if max(sides) > MAX_EXTENT_MM:
+        return math.inf
+    spacing = rules.spacing_mm or own
+    return math.prod(side / step for side, step in zip(sides, spacing, strict=True) if step)
+
+
+def _kind(frame: Frame) -> tuple[str, ...]:
+    """The first value of ImageType, in upper case."""
+    return tuple(value.upper() for value in frame.image_type[:1])
+
+
+def _lost_slices(headers: Sequence[Header], verdict: Verdict, normal: Array) -> int:
+    """How many dropped slices are of the scan that was kept, and not inside it."""
+    kept = {(s.header.sop_instance_uid, s.index) for s in verdict.kept}
+    common = Counter(_kind(s.frame) for s in verdict.kept).most_common(1)[0][0]
+    t = _positions(verdict.kept) @ normal
+    low, high = t.min() - SAME_POSITION_MM, t.max() + SAME_POSITION_MM
+    whys = {(drop.sop_instance_uid, drop.frame): drop.why for drop in verdict.dropped}
+    lost = 0
+    for header in headers:
+        for index, frame in enumerate(header.frames):
+            why = whys.get((header.sop_instance_uid, index))
+            if (header.sop_instance_uid, index) in kept or why not in _LOST:
+                continue
+            if why == "minority":
+                assert frame.position is not None and frame.orientation is not None
+                at = float(np.dot(frame.position, normal))
+                axes = _axes(np.array(frame.orientation))
+                along = axes is None or abs(axes[2] @ normal) > COPLANAR
+                lost += bool(along and not low <= at <= high)
+            else:
+                lost += _kind(frame) in (common, ())
+    return lost
 
 
 def _ineligible(header: Header, frame: Frame) -> str:
@@ -269,17 +357,10 @@ def _majority(
 def _one_pass(slices: list[Slice], normal: Array, verdict: Verdict) -> list[Slice]:
     """Where several passes lie over each other, the largest one that is a full volume (rule 4)."""
     t = _positions(slices) @ normal
-    keys: tuple[Callable[[Slice], object], ...] = (
-        lambda s: s.header.acquisition_number,
-        lambda s: s.header.acquisition_time,
-        lambda s: s.header.kernel,
-        lambda s: s.header.diameter,
-        lambda s: (s.header.acquisition_number, s.header.kernel, s.header.diameter),
-    )
     repeats = len(set(_places(t))) < len(slices)
-    for key in keys:
-        values = np.array([str(key(s)) for s in slices])
-        parts = [np.flatnonzero(values == value) for value in np.unique(values)]
+    for key in _PASSES:
+        values = [str(key(s)) for s in slices]
+        parts = _parts(values)
         full = [part for part in parts if _is_full(t[part], t)]
         if len(parts) < 2 or not full:
             continue
@@ -294,6 +375,45 @@ def _one_pass(slices: list[Slice], normal: Array, verdict: Verdict) -> list[Slic
             ]
             return [slices[i] for i in best]
     return slices
+
+
+_PASSES: tuple[Callable[[Slice], object], ...] = (
+    lambda s: s.header.acquisition_number,
+    lambda s: s.header.acquisition_time,
+    lambda s: s.header.kernel,
+    lambda s: s.header.diameter,
+    lambda s: (s.header.acquisition_number, s.header.kernel, s.header.diameter),
+)
+"""What tells the passes of a series apart, in the order in which it is asked (rule 4)."""
+
+
+def _parts(values: Sequence[str]) -> list[NDArray[np.intp]]:
+    """Indices of equal values, in the order of the values."""
+    _, group, counts = np.unique(np.array(values), return_inverse=True, return_counts=True)
+    return np.split(np.argsort(group, kind="stable"), np.cumsum(counts)[:-1])
+
+
+def _overlap(slices: list[Slice], normal: Array) -> bool:
+    """Whether acquisitions lie partly over each other, so that a stack would interleave them.
+
+    Acquisitions one after the other are one scan, and so are a few slices acquired again.
+    """
+    t = _positions(slices) @ normal
+    for key in _PASSES:
+        parts = [np.sort(t[part]) for part in _parts([str(key(s)) for s in slices])]
+        parts = sorted((part for part in parts if len(part) > STRAY_SLICES), key=lambda p: p[0])
+        furthest = parts[:1]
+        for part in parts[1:]:
+            low, high = part[0] - SAME_POSITION_MM, furthest[0][-1] + SAME_POSITION_MM
+            among = (
+                np.searchsorted(part, high),
+                len(furthest[0]) - np.searchsorted(furthest[0], low),
+            )
+            if min(among) > STRAY_SLICES:
+                return True
+            if part[-1] > furthest[0][-1]:
+                furthest = [part]
+    return False
 
 
 def _numeric(text: str) -> tuple[float, str]:
@@ -433,12 +553,16 @@ def _with(
     )
 
 
-def _unusable(stack: Stack) -> str:
-    """What else headers can show to be wrong with the slices of a stack."""
+def _conflict(stack: Stack) -> bool:
+    """Whether one UID stands for several contents."""
     everything = [*stack.slices, *(s for group in stack.rivals for s in group)]
     uids = Counter((s.header.sop_instance_uid, s.index) for s in everything)
-    if any(s.header.conflicting for s in everything) or max(uids.values()) > 1:
-        return "conflicting_instances"
+    return any(s.header.conflicting for s in everything) or max(uids.values()) > 1
+
+
+def _unusable(stack: Stack, *, overlap: bool) -> str:
+    """What else headers can show to be wrong with the slices of a stack."""
+    everything = [*stack.slices, *(s for group in stack.rivals for s in group)]
     if any(s.header.pixels is False for s in everything):
         return "no_pixel_data"
     if any(s.frame.rescale_type.upper() not in HOUNSFIELD_NAMES for s in everything):
@@ -449,7 +573,7 @@ def _unusable(stack: Stack) -> str:
         return "no_rescale"
     if sum(map(bool, stack.rivals)) >= FULL_PASS * len(stack.slices):
         return "duplicate_positions"
-    return ""
+    return "overlapping_acquisitions" if overlap else ""
 
 
 def _spacing_reason(stack: Stack, measures: Measures, rules: VolumeSettings) -> str:

@@ -19,6 +19,7 @@ from ctcohort.dicom.headers import Header, patient_mark
 from ctcohort.series import cache
 from ctcohort.series.cache import Answer
 from ctcohort.series.choice import Candidate, choose, has_images
+from ctcohort.series.facts import varying
 
 HEADER_BYTES = 4096
 """What an instance weighs beyond its pixels, for the estimate."""
@@ -139,7 +140,12 @@ def _choose_series(
     them as they arrive."""
     candidates = [
         Candidate(
-            s.series_uid, s.study_uid, s.instances, answer.headers.get(s.series_uid), s.modality
+            s.series_uid,
+            s.study_uid,
+            s.instances,
+            answer.headers.get(s.series_uid),
+            s.modality,
+            s.unreadable,
         )
         for s in answer.series
     ]
@@ -183,12 +189,13 @@ def _count_again(candidate: Candidate, answer: Answer, found: list[FoundSeries])
 
 
 def _row(accession: str, candidate: Candidate) -> dict[str, object]:
-    first = candidate.first
+    first = candidate.facts
     row: dict[str, object] = {
         "accession": accession,
         "study_uid": candidate.study_uid,
         "series_uid": candidate.series_uid,
         "instances": candidate.instances,
+        "unreadable_files": candidate.unreadable,
         "selected": candidate.reason == SELECTED,
         "reason": candidate.reason,
     }
@@ -207,6 +214,7 @@ def _row(accession: str, candidate: Candidate) -> dict[str, object]:
         "contrast_agent": first.contrast_agent,
         "slice_thickness": first.slice_thickness,
         "transfer_syntax": first.transfer_syntax,
+        "varying": " ".join(varying(candidate.kept)),
         "estimated_bytes": sum(map(_estimated_bytes, candidate.headers or ())),
     }
 

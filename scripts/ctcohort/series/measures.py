@@ -9,7 +9,9 @@ from dataclasses import dataclass
 class Measures:
     """Measurements of a series' geometry; None where it could not be measured.
 
-    Spacings, errors and lengths are in mm, angles in degrees.
+    Spacings, errors and lengths are in mm, angles in degrees. `lost_slices` counts the slices that
+    were dropped although they are of this scan: without a position, or beyond an end of what was
+    kept.
     """
 
     slices: int = 0
@@ -27,3 +29,4 @@ class Measures:
     obliquity_degrees: float | None = None
     fov_mm: float | None = None
     scan_length_mm: float | None = None
+    lost_slices: int = 0

@@ -33,25 +33,33 @@ COLUMNS = (
     "z_error_mm",
     "missing_slices",
     "duplicate_positions",
+    "lost_slices",
+    "unreadable_files",
     "tilt_degrees",
     "obliquity_degrees",
     "fov_mm",
     "scan_length_mm",
     "transfer_syntax",
+    "varying",
     "estimated_bytes",
     "selected",
     "reason",
 )
 
+ADDED = frozenset({"lost_slices", "unreadable_files", "varying"})
+"""Columns that a table of an earlier release lacks; it is not made again for them."""
+
+_NEEDED = tuple(column for column in COLUMNS if column not in ADDED)
+
 
 def selected(path: Path) -> Iterator[dict[str, str]]:
     """The selected row of each accession that has one."""
-    return (row for row in read_table(path, COLUMNS) if row["reason"] == SELECTED)
+    return (row for row in read_table(path, _NEEDED) if row["reason"] == SELECTED)
 
 
 def accessions(path: Path) -> dict[str, list[dict[str, str]]]:
     """All rows, by accession."""
     rows: dict[str, list[dict[str, str]]] = {}
-    for row in read_table(path, COLUMNS):
+    for row in read_table(path, _NEEDED):
         rows.setdefault(row["accession"], []).append(row)
     return rows

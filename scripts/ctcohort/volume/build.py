@@ -30,6 +30,7 @@ from ctcohort.dicom.pixels import (
 )
 from ctcohort.dicom.reading import open_file
 from ctcohort.dicom.regions import regions
+from ctcohort.series.facts import facts_of
 from ctcohort.series.geometry import Dropped, Slice, Stack, Verdict, assess
 from ctcohort.series.received import Received, received_bytes
 from ctcohort.volume import resampling
@@ -499,7 +500,7 @@ def _record(
     reader: _Reader,
     extrapolated: int,
 ) -> ScanRecord:
-    first = stack.slices[0].header
+    first = facts_of([piece.header for piece in stack.slices])
     measures = verdict.measures
     flags = certificate.flags(
         fov_mm=measures.fov_mm or 0.0, scan_length_mm=measures.scan_length_mm or 0.0
@@ -507,6 +508,7 @@ def _record(
     flags += lung.flags()
     flags += ["tilt_corrected"] if stack.tilted else []
     flags += [] if stack.regular else ["spacing_irregular"]
+    flags += ["lossy_pixels"] if any(s.header.lossy for s in stack.slices) else []
     slopes = sorted({s.frame.slope for s in stack.slices if s.frame.slope is not None})
     intercepts = sorted({s.frame.intercept for s in stack.slices if s.frame.intercept is not None})
     rows, columns = _shape(stack)
