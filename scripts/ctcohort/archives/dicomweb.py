@@ -148,11 +148,13 @@ class DicomwebArchive(NetworkArchive[Row]):
             raise Changed(f"the archive no longer has series {series.series_uid}")
         if more:  # it does not say how many
             series = replace(series, instances=max(series.instances, len(listed) + 1))
-        if len(rows) == len(listed) >= series.instances:
-            told = {uid: self._header(series, row) for uid, row in rows.items()}
-            if self._tells_all(series, rows, told):
+        told = {uid: self._header(series, row) for uid, row in rows.items()}
+        if len(rows) == len(listed):
+            if len(rows) >= series.instances and self._tells_all(series, rows, told):
                 return list(told.values())
-        headers = self.look(series, listed)
+            headers = self.look(series, listed, list(told.values()))
+        else:
+            headers = self.look(series, listed)
         if not headers:
             raise Fault(
                 "archive_unreachable",

@@ -13,9 +13,10 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ LIST = 50
 WHOLE = 0
 """Stands for a request for the whole series."""
 
+ROUND = 10
+"""Limits of lists are round numbers: a list of another length was not cut off."""
 IN_VAIN = 5
 """Queries for an InstanceNumber that bring nothing new before no more are made."""
 
@@ -215,7 +218,9 @@ class DimseArchive(NetworkArchive[Dataset]):
         patience = self.patience()
         rows = self._images(series.study_uid, series.series_uid, _ASKED, patience)
         if len(rows) < series.instances:
-            rows |= self._by_number(series, rows, patience)
+            rows |= self._by_number(series, rows, range(1, series.instances + 1), patience)
+        elif rows and len(rows) % ROUND == 0:
+            rows |= self._behind(series, rows, patience)
         if len(rows) >= max(1, series.instances) and all(map(_tells_all, rows.values())):
             found = [header_of(row, key=self.key) for row in rows.values()]
             return [
@@ -264,15 +269,16 @@ class DimseArchive(NetworkArchive[Dataset]):
     def _found(self, study: Dataset, row: Dataset, patience: Patience) -> FoundSeries:
         study_uid, series_uid = self.study_uid(study), _text(row, "SeriesInstanceUID")
         modality, sop_class = _text(row, "Modality"), _text(row, "SOPClassUID")
-        instances = self.instance_count(row)
+        instances, may_be_more = self.instance_count(row), False
         at_most: int | None = 0
         if modality in ("", "CT"):
             if not (instances and sop_class):
                 asked = ("SOPInstanceUID", "SOPClassUID")
                 images = self._images(study_uid, series_uid, asked, patience)
-                instances = instances or len(images)
+                if not instances:
+                    instances, may_be_more = len(images), len(images) % ROUND == 0
                 sop_class = sop_class or self._class_of(study_uid, series_uid, images)
-            at_most = instances if sop_class == CT_IMAGE else None
+            at_most = instances if sop_class == CT_IMAGE and not may_be_more else None
         return self.found_series(study, row, instances=instances, slices_at_most=at_most)
 
     def _class_of(self, study: str, series: str, images: dict[str, Dataset]) -> str:
@@ -302,18 +308,38 @@ class DimseArchive(NetworkArchive[Dataset]):
             and _text(row, "SeriesInstanceUID") in ("", series)
         }
 
-    def _by_number(
+    def _behind(
         self, series: FoundSeries, known: Mapping[str, Dataset], patience: Patience
+    ) -> dict[str, Dataset]:
+        """Answers about images behind a list that may have been cut off: an archive that does not
+        count tells no other number."""
+        told = [int(text) for row in known.values() if (text := _number_of(row)).isdecimal()]
+        if not told:
+            return {}
+        after = max(told) + 1
+        gaps = sorted(set(range(1, after)) - set(told))
+        rows = self._by_number(series, known, [*gaps[:1], after], patience)
+        if rows:
+            numbers = chain(range(1, after), count(after + 1))
+            rows |= self._by_number(series, {**known, **rows}, numbers, patience)
+        return rows
+
+    def _by_number(
+        self,
+        series: FoundSeries,
+        known: Mapping[str, Dataset],
+        numbers: Iterable[int],
+        patience: Patience,
     ) -> dict[str, Dataset]:
         """Answers about images that a list left out: each InstanceNumber is asked for by itself.
 
         Archives cut lists off, and no range can be asked for. Given up where several numbers in a
         row bring nothing new.
         """
-        told = {_text(row, "InstanceNumber") for row in known.values()}
+        told = {_number_of(row) for row in known.values()}
         rows: dict[str, Dataset] = {}
         in_vain = 0
-        for number in map(str, range(1, series.instances + 1)):
+        for number in map(str, numbers):
             if number in told:
                 continue
             study, uid = series.study_uid, series.series_uid
@@ -321,7 +347,7 @@ class DimseArchive(NetworkArchive[Dataset]):
             new = found.keys() - known.keys() - rows.keys()
             rows |= {uid: found[uid] for uid in new}
             in_vain = 0 if new else in_vain + 1
-            if in_vain == IN_VAIN or len(known) + len(rows) >= series.instances:
+            if in_vain == IN_VAIN:
                 break
         return rows
 
@@ -392,6 +418,9 @@ class DimseArchive(NetworkArchive[Dataset]):
                 arrived = before - len(wanted.missing)
                 if arrived and ways[0] == WHOLE:
                     ways.append(ways.pop(0))
+                elif isinstance(error, _NotSent) and not arrived and ways[0] == LIST:
+                    ways.append(ways.pop(0))
+                    raise Transient(str(error), wait=0.0) from None
                 elif (
                     isinstance(error, _NotSent)
                     and not isinstance(error, _NotSupported)
@@ -717,6 +746,10 @@ def _identifier(level: str, **keys: Any) -> Dataset:
 def _text(row: Dataset, keyword: str) -> str:
     value = row.get(keyword)
     return "" if value is None else str(value).strip(" \0")
+
+
+def _number_of(row: Dataset) -> str:
+    return _text(row, "InstanceNumber")
 
 
 def _tells_all(row: Dataset) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -114,32 +114,37 @@ class NetworkArchive(ABC, Generic[_Row]):
         With `whole`, the series is asked for as one, and what was not listed is kept too.
         """
 
-    def look(self, series: FoundSeries, listed: set[str]) -> list[Header]:
+    def look(
+        self, series: FoundSeries, listed: set[str], told: Sequence[Header] = ()
+    ) -> list[Header]:
         """Return headers from the files of a series, fetched to where its download expects them.
 
         Where the archive counts more instances than it lists, only the whole series tells whether
-        they are there. That is tried once for each count and list: a note beside the files says so.
+        they are there. That is tried once for each count and list, as a note beside the files says;
+        after that, what was `told` without the files is returned.
         """
         into = Workdir().partial(name_of(self.manners.accession))
-        note = into / ".looked_at"
-        noted = note.read_text() if note.exists() else ""
-        if not noted.startswith(f"{series.series_uid} "):
-            shutil.rmtree(into, ignore_errors=True)
-            into.mkdir(parents=True)
-        note.write_text(f"{series.series_uid} incomplete")
-        there = {path.stem for path in into.glob("*.dcm")}
-        now = f"{series.series_uid} {series.instances} {len(listed)}"
+        into.mkdir(parents=True, exist_ok=True)
+        note = _Note(into / ".looked_at")
+        uid, state = series.series_uid, [series.instances, len(listed)]
         fewer = len(listed) < series.instances
+        if fewer and told and note.tried.get(uid) == state and note.holds != uid:
+            return list(told)
+        if note.holds != uid:
+            for path in into.glob("*.dcm"):
+                path.unlink()
+        note.write(uid)
+        there = {path.stem for path in into.glob("*.dcm")}
         if not fewer:
-            for uid in there - listed:
-                (into / f"{uid}.dcm").unlink()
+            for gone in there - listed:
+                (into / f"{gone}.dcm").unlink()
         missing = listed - there
-        if missing or (fewer and len(there) < series.instances and noted != now):
+        if missing or (fewer and len(there) < series.instances and note.tried.get(uid) != state):
             whole = fewer or len(missing) >= len(listed) - 1
             self.fetch_to_look(series, missing, into, whole=whole)
-        note.write_text(now)
+        note.write(uid, state)
         found = (self.read_file(path) for path in sorted(into.glob("*.dcm")))
-        return [header for header in found if header.series_uid == series.series_uid]
+        return [header for header in found if header.series_uid == uid]
 
     def read_file(self, path: Path) -> Header:
         """Return the header of a file."""
@@ -151,3 +156,22 @@ class NetworkArchive(ABC, Generic[_Row]):
             transfer_syntax=file.transfer_syntax,
             pixels=file.start is not None,
         )
+
+
+class _Note:
+    """Which series a folder of files holds, and what was tried for which count and list."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            content = json.loads(path.read_text())
+        except (OSError, ValueError):
+            content = {}
+        self.holds: str = content.get("holds", "")
+        self.tried: dict[str, list[int]] = content.get("tried", {})
+
+    def write(self, holds: str, state: list[int] | None = None) -> None:
+        self.holds = holds
+        if state:
+            self.tried[holds] = state
+        self.path.write_text(json.dumps({"holds": holds, "tried": self.tried}))
