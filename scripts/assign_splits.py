@@ -13,6 +13,7 @@ from ctcohort.dataset.manifest import COHORT
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cohort", type=Path)
     parser.add_argument("--splits", required=True, help="canonical JSON of the config's splits")

@@ -20,6 +20,7 @@ from ctcohort.series.index import query_of
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--accession",
@@ -46,7 +47,7 @@ def main() -> None:
 
 
 def _event(accession: str) -> dict[str, str]:
-    """What it is found by: as the cohort has it once there is one; a UID is a study's."""
+    """Return the row that an accession is found by: the cohort's, once there is one."""
     cohort = Workdir().cohort
     for row in read_table(cohort, COHORT) if cohort.exists() else ():
         if row["accession"] == accession:

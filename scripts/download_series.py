@@ -20,6 +20,7 @@ from ctcohort.series.download import fetch_series
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="the accession as a file name")
     parser.add_argument("series", help="SeriesInstanceUID, and how many instances it has")

@@ -10,6 +10,7 @@ from ctcohort.volume.record import ScanRecord
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="the accession as a file name")
     parser.add_argument("--volume", type=Path, required=True)

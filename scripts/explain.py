@@ -10,6 +10,7 @@ from ctcohort.dataset.story import story
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "accession", nargs="?", default=os.environ.get("ACCESSION", ""), help="or the variable"

@@ -15,6 +15,7 @@ SHOWN = 50
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reports", type=Path, required=True)
     parser.add_argument("--columns", required=True, help="canonical JSON of the config's columns")

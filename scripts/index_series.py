@@ -30,6 +30,7 @@ _Event = dict[str, str]
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("accessions", type=Path)
     parser.add_argument("cohort", type=Path)

@@ -9,6 +9,7 @@ from ctcohort.base.faults import InputError, run
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("key_file", type=Path)
     options = parser.parse_args()

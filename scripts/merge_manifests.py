@@ -9,6 +9,7 @@ from ctcohort.dataset.merging import merge
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("into", type=Path, help="the folder to write the merged tables to")
     parser.add_argument("parts", type=Path, nargs="+", help="the working directory of each part")

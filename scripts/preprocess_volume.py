@@ -19,6 +19,7 @@ from ctcohort.base.files import head, sha256
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="the accession as a file name")
     parser.add_argument("--raw", type=Path, required=True)

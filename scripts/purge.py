@@ -25,6 +25,7 @@ from ctcohort.dataset.removal import (
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
     parser.add_argument("--exclusions", default="", help="the exclusions table, if there is one")

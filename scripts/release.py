@@ -15,6 +15,7 @@ from ctcohort.release.guard import gather
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rules", required=True, help="canonical JSON of the config's release")
     parser.add_argument("--key-file", default="", help="the config's privacy.key_file")

@@ -15,6 +15,7 @@ from ctcohort.dataset import manifest, merging
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("reports", type=Path)
     parser.add_argument("--columns", required=True, help="canonical JSON: columns, and the sheet")

@@ -21,6 +21,7 @@ SHOWN = 5
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
     options = parser.parse_args()
@@ -66,8 +67,8 @@ def main() -> None:
 
 
 def _stopped(here: Workdir, lost: Sequence[LostJob]) -> Iterator[str]:
-    """What holds everything up, the archive's two files and the errors of rules that work on the
-    whole cohort; and what these rules warn of.
+    """Yield what holds everything up: the archive's two files and the errors of rules that work on
+    the whole cohort; and what these rules warn of.
 
     Parameters
     ----------

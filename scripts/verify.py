@@ -11,6 +11,7 @@ from ctcohort.dataset.verification import verify
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
     parser.add_argument(

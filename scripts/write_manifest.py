@@ -19,6 +19,7 @@ SHOWN = 10
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("accessions", type=Path)
     parser.add_argument("--key-file", default="")

@@ -1,1 +1,1 @@
-"""Where the DICOM files are: a folder, DICOMweb or DIMSE behind one protocol."""
+"""Sources of DICOM files: a folder, DICOMweb or DIMSE behind one protocol."""

@@ -468,8 +468,8 @@ class DicomwebArchive(NetworkArchive[Row]):
 
 @dataclass(frozen=True)
 class _Transfer:
-    """What is wanted of a series, where it goes, who is told of each, how long the next byte may
-    take in seconds, and whether instances that were not listed are kept."""
+    """The instances wanted of a series, their folder, the callback for each, how long the next
+    byte may take in seconds, and whether instances that were not listed are kept."""
 
     study: str
     series: str

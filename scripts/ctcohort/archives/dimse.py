@@ -555,7 +555,7 @@ class DimseArchive(NetworkArchive[Dataset]):
                 (association.release if answer == "ok" else association.abort)()
 
     def _why_not(self, association: Association) -> Exception:
-        """Why there is no association (PS3.8 9.3.4, 9.2.2)."""
+        """Return why there is no association (PS3.8 9.3.4, 9.2.2)."""
         if association.is_rejected:
             answer = association.acceptor.primitive
             if answer.result_source == 1 and answer.diagnostic in (3, 7):
@@ -643,8 +643,8 @@ class _NotSupported(_NotSent):
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is wanted of a series, where it goes, who is told of each, and whether instances that
-    were not listed are kept."""
+    """The instances wanted of a series, their folder, the callback for each, and whether instances
+    that were not listed are kept."""
 
     study: str
     series: str
@@ -753,7 +753,8 @@ def _number_of(row: Dataset) -> str:
 
 
 def _tells_all(row: Dataset) -> bool:
-    """Whether an answer about an image has all that the choice rests on; frames are never told."""
+    """Return True if an answer about an image has all that the choice needs; frames are never
+    listed."""
     single = _text(row, "SOPClassUID") not in CT_CLASSES - {CT_IMAGE}
     return single and all(keyword in row for keyword in NEEDED)
 

@@ -274,7 +274,7 @@ class FolderArchive:
 
 
 def _most(header: Header, length: int) -> int:
-    """How much of the pixel data's value counts: no more than the header describes."""
+    """Return the length of the pixel data to compare: no more than the header describes."""
     if length == UNDEFINED:
         return length
     bits = header.bits_allocated or 16
@@ -368,7 +368,7 @@ def _neighbours(index: sqlite3.Connection, folder: str, name: str) -> set[str]:
 
 
 def _unreadable(header: Header, error: OSError) -> Fault:
-    """Why an instance cannot be read: without its path, which may name a patient."""
+    """Return why an instance cannot be read, without its path, which may name a patient."""
     instance = f"instance {header.sop_instance_uid}"
     if isinstance(error, FileNotFoundError):
         return Fault(
@@ -417,7 +417,7 @@ def _walk(root: Path) -> Iterator[tuple[str, list[_File]]]:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name is UTF-8: the index cannot hold another."""
+    """Return True if a name is UTF-8, as the index needs."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
@@ -443,7 +443,7 @@ def _read_batch(root: Path, key: bytes, files: list[_File]) -> list[tuple[object
 
 
 def _read_file(path: Path, size: int, key: bytes) -> tuple[object, ...]:
-    """What the index knows of a file: its facts, or the cause for which it is passed over."""
+    """Read what the index keeps of a file: its facts, or the cause for which it is passed over."""
     try:
         return _instance(path, size, key)
     except _PassedOver as passed:
@@ -489,7 +489,7 @@ def _instance(path: Path, size: int, key: bytes) -> tuple[object, ...]:
 
 
 def _is_other_kind(first: bytes) -> bool:
-    """Whether a file begins as text, or as a known kind of file that is not DICOM."""
+    """Return True if a file begins as text, or as a known kind of file that is not DICOM."""
     return first.startswith(_OTHER_KINDS) or not any(
         letter < 32 and letter not in b"\t\n\f\r\x1b" for letter in first
     )

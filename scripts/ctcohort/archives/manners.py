@@ -1,4 +1,4 @@
-"""How an archive over the network is treated: not more than allowed, and never a closed door twice.
+"""Rate limits, opening hours and circuit breaking for archives over a network.
 
 Four files in the working directory speak between the jobs of a run and the people around it:
 
@@ -52,7 +52,7 @@ GRANTED = ("200", "204", "206", "ok")
 
 
 class Manners:
-    """What every job of one archive keeps to.
+    """Rate limits, opening hours and circuit breaking for one connection to an archive.
 
     The limits of the config are for the whole run. Each connection keeps to its own share of them,
     so that no limit is passed whatever runs at once, on however many machines.
@@ -79,7 +79,8 @@ class Manners:
 
     @contextmanager
     def serving(self, accession: str) -> Iterator[None]:
-        """What is asked inside is for this accession; see `archives.Archive.serving`."""
+        """Log and count what is asked in the block for this accession; see
+        `protocol.Archive.serving`."""
         self.accession, self.asked = accession, False
         try:
             yield

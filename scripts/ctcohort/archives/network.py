@@ -1,4 +1,4 @@
-"""What DICOMweb and DIMSE archives share: the limits they keep to, and how studies are matched."""
+"""Base of the DICOMweb and DIMSE archives: limits, patience, and exact matching of studies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the DICOM files are: one small protocol, whatever the archive.
+"""The protocol of an archive: find series, tell their headers, fetch instances.
 
 An archive is asked three things: which series an accession has (`find`), what the headers of a
 series' instances say (`headers`), and for instances themselves (`fetch`); `serving` says for whom.
@@ -19,7 +19,7 @@ from ctcohort.dicom.headers import Header
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What an accession is found by: its StudyInstanceUID where the table has one, else its
+    """The keys of a query: the StudyInstanceUID where the table has one, else the
     AccessionNumber, which may carry one of the configured prefixes. Compared exactly."""
 
     accession_numbers: tuple[str, ...]
@@ -69,7 +69,7 @@ Arrived = Callable[[Path], object]
 
 
 def nobody(_path: Path) -> None:
-    """`Arrived` where nobody waits for single files."""
+    """Ignore a file's arrival: the default `Arrived`."""
 
 
 class Archive(Protocol):

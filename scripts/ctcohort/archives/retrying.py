@@ -1,4 +1,4 @@
-"""What is tried again and for how long; everything else is a `Fault` at once."""
+"""Retries with growing pauses; what is not `Transient` is a `Fault` at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Transient(Exception):
 
 
 class Patience:
-    """How much time one piece of work may lose to failing requests, waits included.
+    """A limit on the time that one piece of work may lose to failing requests, waits included.
 
     Parameters
     ----------

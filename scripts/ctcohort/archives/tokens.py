@@ -203,7 +203,7 @@ class OAuth2(SharedToken):
 
 
 class Command(SharedToken):
-    """What a command of the user's prints: a token, or JSON that names it.
+    """A token that a command of the user's prints, alone or in JSON.
 
     Parameters
     ----------

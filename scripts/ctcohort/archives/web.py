@@ -200,7 +200,7 @@ class Reply:
 
     @property
     def has_length(self) -> bool:
-        """Whether the end of the body can be told from a broken connection."""
+        """Return True if the end of the body can be told from a broken connection."""
         return _has_length(self.response)
 
     def _read(self, manners: Manners) -> Iterator[bytes]:

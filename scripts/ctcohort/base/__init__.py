@@ -1,1 +1,1 @@
-"""What every room needs: errors, atomic files, names, reasons, privacy."""
+"""Needed by every room: errors, atomic files, names, reasons, privacy."""

@@ -44,7 +44,7 @@ def accession_of(name: str) -> str:
 
 
 def is_valid_accession(accession: str) -> bool:
-    """Whether an archive can be asked for it and a file can be named after it.
+    """Return True if an archive can be queried for an accession and a file can be named after it.
 
     Control characters cannot stand in an SH value, ``*`` and ``?`` are wildcards (PS3.4 C.2.2.2.4)
     and a backslash separates values (PS3.5 6.4): such a query would match other accessions.
@@ -57,7 +57,7 @@ def is_valid_accession(accession: str) -> bool:
 
 
 def is_uid(text: str) -> bool:
-    """Whether `text` identifies an instance or series and is safe as a file's name as it is.
+    """Return True if `text` identifies an instance or series and is safe as a file name.
 
     Letters, digits, ``_`` and ``-`` between single dots: never hidden, never ``..``, never a path.
     """

@@ -1,4 +1,4 @@
-"""Where the workflow itself lies, and which release it is."""
+"""The workflow's own folder and release."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Workdir:
 
     @property
     def cohort(self) -> Path:
-        """What later steps need of the selected rows; it holds MRNs."""
+        """The selected rows as later steps need them; it holds MRNs."""
         return self.root / "cohort.csv"
 
     @property
@@ -80,7 +80,7 @@ class Workdir:
 
     @property
     def reviews(self) -> Path:
-        """What a person found when looking, unless the config names another table."""
+        """Reviews by a person, unless the config names another table."""
         return self.root / "reviews.csv"
 
     @property
@@ -99,7 +99,7 @@ class Workdir:
         return self.root / PARTIAL.format(name)
 
     def received(self, name: str) -> Path:
-        """What arrived: each file's bytes and checksum."""
+        """Record of the files that arrived, with their checksums."""
         return self.root / RECEIVED.format(name)
 
     def volume(self, name: str) -> Path:
@@ -115,7 +115,7 @@ class Workdir:
         return self.root / PICTURE.format(name)
 
     def failure(self, name: str) -> Path:
-        """Why the scan's last job failed; missing when it succeeded."""
+        """The reason of the scan's last failure; missing when its last job succeeded."""
         return self.root / FAILURE.format(name)
 
     def answer(self, name: str) -> Path:
@@ -165,12 +165,12 @@ class Workdir:
 
     @property
     def left_out(self) -> Path:
-        """Which included scans are not in the release, and why."""
+        """Included scans that are not in the release, with the reason."""
         return self.root / "release.left_out.csv"
 
     @property
     def snakemake(self) -> Path:
-        """What Snakemake keeps for itself."""
+        """Snakemake's own folder."""
         return self.root / ".snakemake"
 
     # The archive
@@ -209,12 +209,12 @@ class Workdir:
 
     @property
     def partition(self) -> Path:
-        """Which part of a cohort this is, and the accessions of the whole."""
+        """The number of this part of a cohort, and the accessions of the whole."""
         return self.store / "partition.txt"
 
     @property
     def key_fingerprint(self) -> Path:
-        """Which private key names the patients."""
+        """Fingerprint of the private key that names the patients."""
         return self.store / "key.fingerprint"
 
     @property

@@ -1,1 +1,1 @@
-"""Which accessions are wanted: the report table, exclusions, merged MRNs, reviews, splits."""
+"""The wanted accessions: the report table, exclusions, merged MRNs, reviews, splits."""

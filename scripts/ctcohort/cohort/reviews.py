@@ -20,7 +20,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a person found: `verdict` is one of `VERDICTS`, `note` may be empty."""
+    """One row of the reviews: `verdict` is one of `VERDICTS`, `note` may be empty."""
 
     verdict: str
     note: str = ""

@@ -44,7 +44,7 @@ class Imaging:
 
 @dataclass(frozen=True)
 class Selection:
-    """What `select` found: the wanted accessions in table order, and every protocol's count.
+    """The wanted accessions in table order, and every protocol's count.
 
     `whole` are the accessions of all parts, where this is one part of the cohort.
     """

@@ -1,4 +1,4 @@
-"""When the archive may be asked."""
+"""Opening hours of the archive."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Hours:
         ]
 
     def are_open(self, when: datetime) -> bool:
-        """Whether the archive may be asked at a moment (aware of its zone)."""
+        """Return True if the archive may be queried at a moment (with its time zone)."""
         local = when.astimezone(self.zone)
         today, now = local.weekday(), local.time()
         for day, start, end in self.windows:

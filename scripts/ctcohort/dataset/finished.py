@@ -1,4 +1,4 @@
-"""Which scans are finished, so that none of their jobs is planned.
+"""Tell which scans are finished, so that none of their jobs is planned.
 
 A planned job costs Snakemake a millisecond and 20 kB, whether it is needed or not; reading the
 beginning of two records costs a twentieth. Where the records do not prove a scan finished, its jobs

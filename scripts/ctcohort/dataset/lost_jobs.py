@@ -63,7 +63,7 @@ class LostJob:
     own_log: str = ""
 
     def fault(self) -> Fault:
-        """What to record: the reason, and what to do."""
+        """Return the fault to record: the reason, and what to do."""
         reason = REASONS.get(self.state, "killed")
         job = f" (job {self.job})" if self.job else ""
         more = {"out_of_time": "runtime", "out_of_memory": "mem_mb"}.get(reason, "")

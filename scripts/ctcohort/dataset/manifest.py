@@ -154,7 +154,7 @@ def rows(here: Workdir, dataset: Dataset, *, key: bytes | None) -> Iterator[dict
 
 
 def exclusion_reason(series: Sequence[Mapping[str, str]]) -> str:
-    """Why an accession without a selected series is left out.
+    """Return why an accession without a selected series is left out.
 
     The accession's own reason, else that a series is still arriving, because then none is chosen,
     else that of the candidate that came furthest: the one with the most slices among those whose

@@ -1,4 +1,4 @@
-"""How far a run is, from what lies in its working directory: scans, bytes, and when it will end."""
+"""Progress of a run from the files in its working directory: scans, bytes, and when it will end."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def progress(
 
 
 def _finished(here: Workdir, made: Sequence[Mapping[str, Any]]) -> Iterator[float]:
-    """When each volume was made, in seconds since the epoch."""
+    """Yield the time of each volume, in seconds since the epoch."""
     for row in made:
         with suppress(FileNotFoundError):  # just now being made again
             yield (here.volumes / row["full_filename_npz"]).stat().st_mtime

@@ -1,4 +1,4 @@
-"""What Slurm says of the jobs of a working directory: how many run, how many wait, and for what."""
+"""Ask Slurm about the jobs of a working directory: how many run, how many wait, and for what."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def studies_of(here: Workdir, accessions: Set[str]) -> set[str]:
 
 
 def is_known(here: Workdir, accessions: Set[str]) -> bool:
-    """Whether the working directory has anything that is about these accessions."""
+    """Return True if the working directory has anything about these accessions."""
     own = set(files_of(here, accessions)) - {here.page}
     rows = read_table(here.cohort) if here.cohort.exists() else ()
     return bool(own) or any(row["accession"] in accessions for row in rows)

@@ -1,4 +1,4 @@
-"""What a data set is called: by what was measured in its volumes, not by what was asked for."""
+"""The title of a data set, from what was measured in its volumes, not from what was asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CHESTS = 0.9
 
 
 def lungs(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """How many volumes hold whole lungs, lungs that are cut, no lung, and how many nobody measured.
+    """Count the volumes with whole lungs, with cut lungs, without a lung, and those not measured.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether a data set on disk is still the one its manifest describes."""
+"""Prove that a data set on disk is still the one its manifest describes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEYED = ("patient", "series_uid_hash", "review")
 
 
 def verify(here: Workdir, *, threads: int, raw: bool) -> Iterator[str]:
-    """What is not as ``manifest.csv`` says, one line each; nothing if all is.
+    """Compare a data set with ``manifest.csv``; yield one line per difference.
 
     Every volume's bytes are compared with their SHA-256; where the working directory's other tables
     are there, every row with what they and the scan's record say. All volumes must have been made

@@ -20,7 +20,7 @@ from ctcohort.dicom.integrity import pixel_bytes
 
 
 class Codec(StrEnum):
-    """What decodes a frame; the values are names of imagecodecs."""
+    """The decoder of a frame; the values are names of imagecodecs."""
 
     NONE = ""
     RLE = "packbits"
@@ -225,7 +225,7 @@ def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
 
 
 def _options(dataset: Any) -> dict[str, Any]:
-    """What pydicom's decoders must know of pixels that come without their dataset."""
+    """Return the options of pydicom's decoders for pixels that come without their dataset."""
     return {
         "rows": dataset.Rows,
         "columns": dataset.Columns,
@@ -261,7 +261,7 @@ def padding_of(dataset: Any) -> Padding | None:
 def is_padding(
     values: NDArray[np.integer[Any]], padding: Padding | None, *, slope: float, intercept: float
 ) -> tuple[NDArray[np.bool_] | None, int]:
-    """Which pixels of one slice are padding, and how many padding values were left as tissue.
+    """Find the padding of one slice, and count the padding values that were left as tissue.
 
     Parameters
     ----------

@@ -87,7 +87,7 @@ class DicomFile:
 
     @property
     def transfer_syntax(self) -> str:
-        """What its pixels are read by."""
+        """Return the transfer syntax by which the pixels are read."""
         return str(self.dataset.file_meta.TransferSyntaxUID)
 
     def value(self, most: int) -> bytes:
@@ -183,7 +183,8 @@ def _peek(stream: BinaryIO) -> bytes:
 
 
 def _is_little(first: bytes) -> bool:
-    """Whether an element's group is little endian: read the other way, low groups are large."""
+    """Return True if an element's group is little endian; read the other way, low groups are
+    large."""
     return int.from_bytes(first[:2], "little") <= int.from_bytes(first[:2], "big")
 
 
@@ -192,7 +193,8 @@ def _order(little: bool) -> Literal["little", "big"]:
 
 
 def _is_element(first: bytes, size: int) -> bool:
-    """Whether 8 bytes begin a data set: a low group, and a VR or a length that fits the file."""
+    """Return True if 8 bytes begin a data set: a low group, and a VR or a length that fits the
+    file."""
     order = _order(_is_little(first))
     if len(first) < 8 or int.from_bytes(first[:2], order) not in _FIRST_GROUPS:
         return False
@@ -200,7 +202,8 @@ def _is_element(first: bytes, size: int) -> bool:
 
 
 def _has_vr(first: bytes) -> bool:
-    """Whether an element names its VR. An implicit length with these bytes is above 16 kB."""
+    """Return True if an element names its VR. An implicit length with these bytes is above 16
+    kB."""
     return all(ord("A") <= letter <= ord("Z") for letter in first[4:6])
 
 

@@ -1,4 +1,4 @@
-"""Which regions of the body the words of a header name."""
+"""Recognise the regions of the body that the words of a header name."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a person looks at: pictures of scans and the page of the data set."""
+"""Pictures of scans, and the page of the data set."""

@@ -1,4 +1,5 @@
-"""What the page says, gathered from a working directory: numbers, accessions, closed vocabularies.
+"""Gather the contents of the page from a working directory: numbers, accessions, closed
+vocabularies.
 
 No MRN, no name, no date of a study and no free text comes in: of `cohort.csv` only the number of
 patients leaves, of `series.csv` only reasons and sizes, of the reviews only verdicts.
@@ -69,7 +70,7 @@ TABLES = {
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the page shows, and which pictures it wants.
+    """The contents of the page, and the pictures that it wants.
 
     Attributes
     ----------
@@ -236,7 +237,8 @@ class _Scans:
 
 
 def _state(here: Workdir) -> str:
-    """Whether the manifest is there, and is that of the ledger: finished, going on, or earlier."""
+    """Return `finished`, `going on` or `earlier`, by the age of the manifest and the series
+    table."""
     if not here.manifest.exists():
         return "going on"
     later = here.series.exists() and here.series.stat().st_mtime > here.manifest.stat().st_mtime
@@ -284,7 +286,7 @@ def _coded(values: Sequence[str]) -> dict[str, Any]:
 
 
 def _parameters(here: Workdir, stage: str) -> list[Any]:
-    """What ``.parameters/<stage>.json`` holds: JSON objects in a row, then maybe a word."""
+    """Read ``.parameters/<stage>.json``: JSON objects in a row, then possibly a partition."""
     try:
         text = here.parameters(stage).read_text(encoding="utf-8").strip()
     except OSError:
@@ -353,7 +355,7 @@ def _splits(here: Workdir, scans: _Scans, patients: Mapping[str, str]) -> list[d
 
 
 def _count(patients: Mapping[str, str], scans: _Scans, places: Sequence[int]) -> int | None:
-    """How many patients the scans at `places` are of; None where there is no cohort.csv."""
+    """Count the patients of the scans at `places`; None where there is no cohort.csv."""
     found = {patients.get(scans.accessions[place]) for place in places}
     return len(found - {None}) if patients else None
 
@@ -366,7 +368,8 @@ def _quartiles(values: Sequence[float | None]) -> list[float] | None:
 
 
 def _bytes(here: Workdir, scans: _Scans) -> dict[str, Any]:
-    """What was fetched and made, and what choosing on headers left where it was."""
+    """Sum the bytes that were fetched and made, and those that choosing on headers left in the
+    archive."""
     series: dict[str, list[float]] = defaultdict(lambda: [0.0] * 4)
     path = here.series
     for row in read_table(path) if path.exists() else ():
@@ -413,7 +416,7 @@ def _log(path: Path) -> dict[str, float] | None:
 
 
 def _run(here: Workdir) -> dict[str, Any]:
-    """What made this: release, packages, parameters as the stages noted them, dates."""
+    """Return release, packages, parameters as the stages noted them, and dates."""
     select = _parameters(here, "select")
     index = _parameters(here, "index")
     noted = _parameters(here, "volume")
@@ -460,7 +463,7 @@ def _date(seconds: float) -> str:
 
 
 def _holds_more(path: Path, reviews: Mapping[str, Review], accessions: set[str]) -> bool:
-    """Whether the reviews table holds what the page does not: notes, other rows, other columns.
+    """Return True if the reviews table holds what the page does not: notes, other rows or columns.
 
     Then it can only be saved together with the file itself.
     """

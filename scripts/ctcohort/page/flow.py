@@ -115,7 +115,7 @@ _DOWNLOADED = 4
 
 
 def reached(status: str, reason: str, *, received: bool = True) -> int:
-    """How many steps an accession has passed: the place in `STEPS` of the one it is lost at.
+    """Return how many steps an accession has passed: the index in `STEPS` of the one it is lost at.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def reached(status: str, reason: str, *, received: bool = True) -> int:
 
 
 def meaning(status: str, reason: str) -> str:
-    """What `status_reason` means, in the vocabulary's words."""
+    """Return the meaning of `status_reason` in the vocabulary's words."""
     return PENDING.get(reason, reason) if status == "pending" else MEANINGS.get(reason, reason)
 
 
@@ -177,7 +177,7 @@ def flow(lost: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
 
 
 def table_rows(protocols: Iterable[Mapping[str, str]], named: Iterable[str]) -> dict[str, Any]:
-    """What `protocols.csv` says of the report table's rows.
+    """Summarise the report table's rows from `protocols.csv`.
 
     Parameters
     ----------

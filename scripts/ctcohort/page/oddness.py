@@ -1,4 +1,4 @@
-"""Which scans to look at first: those that are far from the others, and those with a flag."""
+"""Order scans by how far they are from the others and by their flags: what to look at first."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def spread(values: Sequence[float | None]) -> Spread | None:
 def oddness(
     values: Mapping[str, float | None], spreads: Mapping[str, Spread | None], flags: Sequence[str]
 ) -> tuple[float, str]:
-    """How far a volume is from the others, and the measure that says so (empty: none does).
+    """Return how far a volume is from the others, and the measure that is farthest (empty: none).
 
     The largest distance from the median in interquartile ranges, or in `Measure.least` where that
     is more, plus the weights of the flags.

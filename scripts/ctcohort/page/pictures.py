@@ -176,7 +176,7 @@ def _body_centre(ct: NDArray[np.int16]) -> list[int]:
 
 
 def _sides(axis: Any, marks: str, width: float, height: float) -> None:
-    """Which side of the patient each edge is."""
+    """Label each edge with its side of the patient."""
     inset = 0.04 * max(width, height)
     places = (
         (inset, height / 2),
@@ -235,7 +235,7 @@ def _mark_slices(axis: Any, record: ScanRecord, height: float) -> None:
 
 
 def _mark_tilt(axis: Any, record: ScanRecord, width: float, height: float) -> None:
-    """How a slice lay before the tilt was corrected: its plane, cut by the sagittal one."""
+    """Draw a slice as it lay before the tilt was corrected: its plane, cut by the sagittal one."""
     if "tilt_corrected" not in record.flags:
         return
     down, back = (np.array(record.transform)[:3, axis] for axis in (0, 1))
@@ -249,7 +249,7 @@ def _mark_tilt(axis: Any, record: ScanRecord, width: float, height: float) -> No
 
 
 def _legend(axis: Any, record: ScanRecord) -> None:
-    """What the lines on the planes mean, for those that are drawn."""
+    """Explain the lines that are drawn on the planes."""
     tilted = "tilt_corrected" in record.flags
     source = record.source
     lines = [

@@ -24,7 +24,7 @@ _POSITIONS: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class SliceStack:
-    """Where the pixels of a series lie (Image Plane Module, PS3.3 section C.7.6.2).
+    """The positions of a series' pixels (Image Plane Module, PS3.3 C.7.6.2).
 
     Attributes
     ----------

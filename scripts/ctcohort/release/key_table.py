@@ -1,4 +1,4 @@
-"""The key table: under which name each accession is released.
+"""The key table: the name under which each accession is released.
 
 ``name, accession, seal``, mode 600, outside the release. It is only ever added to: a name that was
 given is never given again, also when its scan is withdrawn. The seal is an HMAC of the row under

@@ -305,7 +305,7 @@ def _row(name: str, scan: Scan, key: bytes, rules: ReleaseSettings) -> dict[str,
 
 
 def _age(years: str) -> str:
-    """As PatientAge is written (PS3.5 6.2, AS), in whole years."""
+    """Format an age as PatientAge (PS3.5 6.2, AS), in whole years."""
     return f"{min(int(float(years)), OLDEST):03d}Y" if years else ""
 
 
@@ -327,14 +327,14 @@ def _table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> byte
 
 
 def _checksums(named: Sequence[tuple[str, Scan]], texts: Mapping[str, bytes]) -> bytes:
-    """As ``sha256sum`` writes and checks them."""
+    """Format checksums as ``sha256sum`` writes and checks them."""
     sums = {f"{name}.npz": scan.row["npz_sha256"] for name, scan in named}
     sums |= {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
 
 
 def _about(path: str | None) -> str:
-    """What the maintainers of the data say of it themselves."""
+    """Read the text that the maintainers of the data wrote about it."""
     if path is None:
         return ""
     try:
@@ -348,7 +348,7 @@ def _about(path: str | None) -> str:
 def _is_there(
     final: Path, named: Sequence[tuple[str, Scan]], texts: Mapping[str, bytes], threads: int
 ) -> bool:
-    """Whether the release is what would be made: its texts, and its volumes by their checksums."""
+    """Return True if the release is what would be made, by its texts and its volumes' checksums."""
     if not final.is_dir():
         return False
     there = {path.name: path for path in final.iterdir()}

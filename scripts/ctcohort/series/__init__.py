@@ -1,1 +1,1 @@
-"""Which series of an accession is taken, and its download, complete or not at all."""
+"""The choice of one series per accession, and its download, complete or not at all."""

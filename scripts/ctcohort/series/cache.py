@@ -1,4 +1,4 @@
-"""What the archive answered for each accession, kept so that nothing is asked twice.
+"""Cache of the archive's answers, one file per accession.
 
 ``index/answers/<name>.json.gz``, one file per accession, written whole and renamed: a killed index
 goes on where it was, and a withdrawn patient is one file to delete. It holds the attributes that
@@ -31,7 +31,7 @@ class Answer:
 
     @property
     def final(self) -> bool:
-        """Whether it need not be queried again: what was found is online and has arrived."""
+        """Return True if it need not be queried again: what was found is online and has arrived."""
         counts = {series.series_uid: series.instances for series in self.series}
         arriving = any(
             not headers or counts[uid] != len(headers) for uid, headers in self.headers.items()
@@ -73,7 +73,8 @@ def load(accession: str) -> Answer | None:
 
 
 def forget(accession: str) -> None:
-    """Drop an answer that the archive no longer stands by, and make the ledger ask again."""
+    """Discard a cached answer that is out of date, so that the next index queries this accession
+    again."""
     _path_of(accession).unlink(missing_ok=True)
     write_lines(Workdir().ask_again, [accession])
 

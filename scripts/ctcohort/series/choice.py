@@ -1,4 +1,4 @@
-"""Which one series of an accession becomes its volume, and why each other one does not."""
+"""Choose the series of an accession that becomes its volume, with a reason for each other one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Candidate:
 
     @property
     def arriving(self) -> bool:
-        """Whether the archive counted another number of instances than it has headers of."""
+        """Return True if the archive counted another number of instances than it has headers of."""
         return self.headers is not None and len(self.headers) != self.instances
 
     @property
@@ -104,7 +104,7 @@ def choose(
 
 
 def judge(candidate: Candidate, series: SeriesSettings, volume: VolumeSettings) -> str:
-    """Why a candidate cannot be used, or an empty string; sets its verdict."""
+    """Assess a candidate; return why it cannot be used, or an empty string."""
     headers = candidate.headers
     if headers is None:
         if candidate.modality not in ("", "CT"):
@@ -141,7 +141,7 @@ def _slices(images: Sequence[Header]) -> list[Slice]:
 
 
 def has_images(candidate: Candidate) -> bool:
-    """Whether a candidate has CT images, as far as its headers are known."""
+    """Return True if a candidate has CT images, as far as its headers are known."""
     if candidate.headers is None:
         return candidate.modality in ("", "CT")
     return any(header.sop_class_uid in CT_CLASSES for header in candidate.headers)

@@ -1,4 +1,4 @@
-"""One series, complete or not there: ``raw/<name>/`` and ``received/<name>.json``.
+"""Download one series atomically: ``raw/<name>/`` and ``received/<name>.json``.
 
 Partial work lives in ``raw/.partial/<name>/`` and is renamed as the last act. A second process that
 fetches the same series at the same time does no harm: files are renamed into place whole, and

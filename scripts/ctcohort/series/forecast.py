@@ -82,7 +82,7 @@ def _duration(size: float, archive: Mapping[str, Any], log: Path) -> str:
 
 
 def _room(waiting: Sequence[Mapping[str, Any]], size: float, *, keep_raw: bool) -> str:
-    """Whether the disk holds what is to be fetched."""
+    """Compare what is to be fetched with the free space and inodes of the disk."""
     if not keep_raw:  # a few series at a time
         size = 10 * max((_number(row, "estimated_bytes") for row in waiting), default=0)
     files = sum(_number(row, "instances") * keep_raw + FILES_PER_SCAN for row in waiting)

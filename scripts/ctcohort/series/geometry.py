@@ -143,7 +143,7 @@ class Stack:
 
 @dataclass(slots=True)
 class Verdict:
-    """Whether a volume can be made, of what, and what was measured on the way.
+    """Whether a volume can be made, of which slices, and what was measured.
 
     `reason` is empty for a usable series, else a word of `reasons.SERIES_REASONS`. `kept` are the
     slices that were not dropped, usable or not, in the order of their UIDs.
@@ -355,7 +355,7 @@ def _majority(
 
 
 def _one_pass(slices: list[Slice], normal: Array, verdict: Verdict) -> list[Slice]:
-    """Where several passes lie over each other, the largest one that is a full volume (rule 4)."""
+    """Where acquisitions overlap, keep the largest one that covers the whole range (rule 4)."""
     t = _positions(slices) @ normal
     repeats = len(set(_places(t))) < len(slices)
     for key in _PASSES:
@@ -424,7 +424,7 @@ def _numeric(text: str) -> tuple[float, str]:
 
 
 def _is_full(t: Array, union: Array) -> bool:
-    """Whether a pass alone spans the union, one slice per position, without gaps."""
+    """Return True if a pass alone spans the union, one slice per position, without gaps."""
     if len(t) < 2 or np.ptp(t) < FULL_PASS * np.ptp(union):
         return False
     intervals = np.diff(np.sort(t))
@@ -561,7 +561,8 @@ def _conflict(stack: Stack) -> bool:
 
 
 def _unusable(stack: Stack, *, overlap: bool) -> str:
-    """What else headers can show to be wrong with the slices of a stack."""
+    """Reject stacks whose headers make Hounsfield units or identity ambiguous; return the reason
+    or ""."""
     everything = [*stack.slices, *(s for group in stack.rivals for s in group)]
     if any(s.header.pixels is False for s in everything):
         return "no_pixel_data"

@@ -1,4 +1,4 @@
-"""The index: ask the archive for each accession, choose its series, and write the ledger's rows."""
+"""Query the archive for an accession, choose its series, and give the rows of the series table."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _accession_reason(answer: Answer, patients: Set[str] | None) -> str:
 
 
 def _several_patients(answer: Answer) -> bool:
-    """Whether instances belong to another patient than their series was found for."""
+    """Return True if instances belong to another patient than their series was found for."""
     expected = {series.patient for series in answer.series}
     told = {h.patient for headers in answer.headers.values() for h in headers if h.patient}
     return bool(told - expected)

@@ -1,4 +1,4 @@
-"""What is measured on the geometry of a series, as the series table and the scan record hold it."""
+"""Measurements of a series' geometry, as the series table and the scan record hold them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``received/<name>.json``: what arrived of a series.
+"""``received/<name>.json``: the files of a series as they arrived, with their checksums.
 
 Snakemake reads the beginning of these files while it plans, so this module needs the standard
 library only.
@@ -30,7 +30,7 @@ class ReceivedFile:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What arrived of a series.
+    """The files of a series as they arrived.
 
     Attributes
     ----------

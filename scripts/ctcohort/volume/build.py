@@ -324,7 +324,7 @@ def _sharing(threads: int) -> Iterator[resampling.Share]:
 
 
 def _whole(image: NDArray[np.integer[Any]], *numbers: float) -> bool:
-    """Whether HU that come of 16-bit values and such numbers are whole, and fit into 32 bits."""
+    """Return True if HU made of 16-bit values and these numbers are whole and fit into 32 bits."""
     small = image.itemsize <= 2
     return small and all(float(n).is_integer() and abs(n) <= WHOLE_LIMIT for n in numbers)
 
@@ -378,7 +378,7 @@ def _frame(stack: Stack) -> _Frame:
 
 
 def _places_z(stack: Stack, rules: VolumeSettings) -> Array:
-    """Where the volume puts each slice, mm from the first (rules 7 and 8)."""
+    """Return the position that the volume gives each slice, mm from the first (rules 7 and 8)."""
     if stack.regular or rules.irregular_spacing != "positions":
         return stack.step * np.arange(len(stack.distances), dtype=np.float64)
     return stack.distances

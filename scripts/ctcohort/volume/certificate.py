@@ -1,4 +1,4 @@
-"""What is measured on every scan, before clipping, and what it is flagged for (rule 16)."""
+"""Measurements of every scan before clipping, and the flags that follow (rule 16)."""
 
 from __future__ import annotations
 
@@ -106,7 +106,8 @@ class Certificate:
         return float(AIR_HU[0] + BIN_HU * int(air.argmax()) + BIN_HU / 2)
 
     def _bone_behind_body(self) -> bool | None:
-        """Whether bone lies posterior to the body's centre; None where there is too little."""
+        """Return True if bone lies posterior to the body's centre; None where there is too little
+        bone."""
         if not self.body[0] or self.bone[0] < BONE_SHARE * self.body[0]:
             return None
         return bool(self.bone[1] / self.bone[0] > self.body[1] / self.body[0])

@@ -1,4 +1,4 @@
-"""Whether a face may be in the field of view of a volume.
+"""Find out whether a face may be in the field of view of a volume.
 
 Soft tissue of a face can be rendered and recognised, whatever the header says. This asks, from bone
 and lung alone, whether a scan reaches high enough. It is made to raise too many, not too few, and
@@ -50,7 +50,7 @@ stack the body lacks its own."""
 
 
 def face_possible(ct: NDArray[np.int16], spacing: NDArray[np.float64]) -> bool:
-    """Whether a face may be visible.
+    """Return True if a face may be visible.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def _bone_in_front(body: NDArray[np.bool_], bone: NDArray[np.bool_], dx: float) 
 
 
 def _longest_run(rows: Any) -> tuple[int, int]:
-    """Where the longest run of True begins and ends: the patient, not the table."""
+    """Return the ends of the longest run of True: the patient, not the table."""
     edges = np.flatnonzero(np.diff(np.r_[False, rows, False].astype(np.int8)))
     starts, ends = edges[::2], edges[1::2]
     if not starts.size:

@@ -1,4 +1,4 @@
-"""How much lung a scan holds, and whether its first or last slice cuts through it (rule 16).
+"""Measure the lungs of a scan, and whether its first or last slice cuts through them (rule 16).
 
 Measured on the slices before clipping, on a grid of about 4 mm. A voxel may be lung where it has
 the density of aerated lung and the wall of a body on all four sides in its slice: the foam of a
@@ -50,7 +50,7 @@ ENDS = ("head", "feet")
 
 @dataclass(frozen=True, slots=True)
 class Lung:
-    """What a scan holds of the lungs; `cut` names the ends of the scan that cut them: head, feet.
+    """The lungs of a scan; `cut` names the ends of the scan that cut them: head, feet.
 
     `volume_ml` is that between the middles of the first and the last slice.
     """

@@ -1,4 +1,4 @@
-"""How much memory a volume takes, from the ledger's row of its series."""
+"""Estimate the memory that a volume takes, from the row of its series in the series table."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class DroppedSlice:
 
 @dataclass(frozen=True, slots=True)
 class CertificateMeasures:
-    """What `certificate.Certificate` measured on the whole scan before clipping.
+    """Measurements of `certificate.Certificate` on the whole scan before clipping.
 
     `clipped_low`, `clipped_high`, `padded` and `tissue_share` are shares of the voxels;
     `air_peak_hu` is the middle of the fullest bin of air, None where there is no air.

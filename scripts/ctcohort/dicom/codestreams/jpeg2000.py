@@ -61,7 +61,7 @@ def _word(data: bytes, index: int, size: int = 2) -> int:
 
 @dataclass
 class _Coding:
-    """What the main header says of size and coding (A.5.1, A.6.1)."""
+    """Size and coding as the main header states them (A.5.1, A.6.1)."""
 
     area: tuple[int, int, int, int]  # x0, y0, x1, y1
     tile: tuple[int, int, int, int]  # width, height, x offset, y offset
@@ -223,7 +223,7 @@ class _Bits:
 
 
 class _Block:
-    """What earlier layers said of a code-block."""
+    """State of a code-block after the earlier layers."""
 
     __slots__ = ("bits", "included", "passes", "segment", "x", "y")
 
@@ -392,7 +392,7 @@ class _Packets:
         return lengths
 
     def _room(self, block: _Block) -> int:
-        """How many passes the segment takes that comes next, or still takes (D.4.2, D.6)."""
+        """Return the number of passes that the next or current segment takes (D.4.2, D.6)."""
         if block.segment:
             return block.segment
         style, done = self.coding.style, block.passes

@@ -133,7 +133,7 @@ def _in_text(data: bytes, suffix: str, inside: str, depth: int) -> Iterator[tupl
 
 
 def _base64_in(data: bytes) -> Iterator[re.Match[bytes]]:
-    """What may be base64; not checksums, which are not."""
+    """Yield runs of characters that may be base64; checksums in hexadecimal are left out."""
     for found in _BASE64.finditer(data):
         if not _HEXADECIMAL.fullmatch(found[0]):
             yield found
@@ -369,8 +369,8 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _free_pages(path: Path, size: int) -> Iterator[bytes]:
-    """What was deleted and not yet written over (sqlite.org/fileformat2, 1.5), some pages at a
-    time: the index of a large archive is larger than memory."""
+    """Yield what was deleted and not yet written over (sqlite.org/fileformat2, 1.5), some pages at
+    a time: the index of a large archive is larger than memory."""
     with open(path, "rb") as stream:
 
         def page(number: int) -> bytes:

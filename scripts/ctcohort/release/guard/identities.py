@@ -1,4 +1,5 @@
-"""What must not be found: MRNs, names, birth dates and accessions, and how they are spelled.
+"""Identifiers that must not be found (MRNs, names, birth dates, accessions), in all their
+spellings.
 
 Values are found as whole tokens: a token is a run of letters and digits, and ``12345`` is not part
 of ``12345.67``. Upper and lower case are one.
@@ -102,7 +103,7 @@ _GERMAN = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Where in the bytes something was found, and what kind of thing; never the thing itself."""
+    """Offsets in the bytes of something found, and its kind; never the thing itself."""
 
     start: int
     end: int
@@ -152,7 +153,8 @@ class Identities:
 
     @property
     def knows_a_patient(self) -> bool:
-        """Whether there is an MRN, a name or a birth date: without any, a search proves nothing."""
+        """Return True if there is an MRN, a name or a birth date; without any, a search proves
+        nothing."""
         return any(kind != ACCESSION for kind, _ in self._known)
 
     def limits(self) -> list[str]:

@@ -39,7 +39,8 @@ class Finding:
 
     @property
     def is_archive_path(self) -> bool:
-        """Whether it stands in the path of a file of the folder archive, as the index keeps it."""
+        """Return True if it is in the path of a file of the folder archive, as the index keeps
+        it."""
         column = self.place.endswith(("column folder", "column name"))
         located = ".facts.location." in self.place
         return (self.file == "index/folder.sqlite" and column) or (
@@ -111,7 +112,7 @@ def _files(folder: Path, left: Set[Path]) -> Iterator[Path]:
 
 
 def _real(path: Path) -> Path:
-    """As `Path.resolve`, which raises for a link to itself."""
+    """Resolve a path as `Path.resolve` does, which raises for a link to itself."""
     return Path(os.path.realpath(path))
 
 

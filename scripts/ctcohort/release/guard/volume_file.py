@@ -37,7 +37,7 @@ _WIDE = "wide"
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was found of a volume's file.
+    """The result of checking a volume's file.
 
     `faults` are places with what is wrong there. `wide` says that there are numbers from
     `NO_TEXT_HU` on, so that its voxels must be searched.
