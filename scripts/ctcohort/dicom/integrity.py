@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from ctcohort.base.faults import Fault
 from ctcohort.dicom.encapsulation import is_compressed
 from ctcohort.dicom.headers import CT_CLASSES
-from ctcohort.dicom.reading import UNDEFINED, DicomFile, open_file
+from ctcohort.dicom.reading import UNDEFINED, DicomFile, open_file, pixel_bytes
 
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
@@ -40,18 +40,6 @@ def check_whole(path: Path) -> Any:
     if problem:
         raise Fault("truncated_file", f"{path}: {problem}; the archive's copy may be damaged")
     return file.dataset
-
-
-def pixel_bytes(dataset: Any) -> int:
-    """Length of native pixel data in bytes, as the header says (PS3.5 8.1.1)."""
-    bits: int = (
-        dataset.Rows
-        * dataset.Columns
-        * int(dataset.get("SamplesPerPixel", 1) or 1)
-        * int(dataset.get("NumberOfFrames", 1) or 1)
-        * dataset.BitsAllocated
-    )
-    return (bits + 7) // 8
 
 
 def _problem(file: DicomFile, stream: BinaryIO) -> str:

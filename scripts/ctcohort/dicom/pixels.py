@@ -16,7 +16,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 from ctcohort.base.faults import Fault
 from ctcohort.dicom.codestreams import jpeg, jpeg2000, jpeg_ls, rle
 from ctcohort.dicom.encapsulation import frames, is_compressed
-from ctcohort.dicom.integrity import pixel_bytes
+from ctcohort.dicom.reading import pixel_bytes
 
 
 class Codec(StrEnum):

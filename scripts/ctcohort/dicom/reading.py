@@ -159,6 +159,18 @@ def open_file(stream: BinaryIO, tags: Sequence[int] | None = None) -> DicomFile:
     return DicomFile(found, declared, stream, start, length, implicit, little)
 
 
+def pixel_bytes(dataset: Any) -> int:
+    """Length of native pixel data in bytes, as the header says (PS3.5 8.1.1)."""
+    bits: int = (
+        dataset.Rows
+        * dataset.Columns
+        * int(dataset.get("SamplesPerPixel", 1) or 1)
+        * int(dataset.get("NumberOfFrames", 1) or 1)
+        * dataset.BitsAllocated
+    )
+    return (bits + 7) // 8
+
+
 def _file_meta(stream: BinaryIO) -> FileMetaDataset:
     """The File Meta Information at the stream's position; empty where there is none."""
     first = _peek(stream)
