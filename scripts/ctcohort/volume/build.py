@@ -20,7 +20,6 @@ from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.reasons import SERIES_REASONS
 from ctcohort.config.settings import VolumeSettings
 from ctcohort.dicom.headers import KEYWORDS, Header, header_of
-from ctcohort.dicom.integrity import pixel_bytes
 from ctcohort.dicom.pixels import (
     PIXEL_KEYWORDS,
     check_decoder,
@@ -28,7 +27,7 @@ from ctcohort.dicom.pixels import (
     padding_of,
     stored_values,
 )
-from ctcohort.dicom.reading import open_file
+from ctcohort.dicom.reading import open_file, pixel_bytes
 from ctcohort.dicom.regions import regions
 from ctcohort.series.facts import facts_of
 from ctcohort.series.geometry import Dropped, Slice, Stack, Verdict, assess
