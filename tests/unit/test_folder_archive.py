@@ -288,6 +288,21 @@ def test_in_a_folder_of_several_studies_the_neighbours_by_name_count(
     assert [s.unreadable for s in archive.find(Query(("OTHER",)))] == [1]
 
 
+def test_the_story_of_a_series_names_what_lies_beside_it(
+    tmp_path: Path, store: Path, small_series: Series, open_folder: Opened
+) -> None:
+    write_files(small_series, tmp_path / "tree" / "A0000001", names=[f"{i}.dcm" for i in range(6)])
+    (tmp_path / "tree" / "A0000001" / "7.dcm").touch()
+    (tmp_path / "tree" / "text").write_text("text")
+    archive = open_folder(tmp_path / "tree", store)
+    (found,) = archive.find(Query(("A0000001",)))
+    index = store / "folder.sqlite"
+    told = list(folder.passed_over(index, KEY, [(found.series_uid, found.study_uid)]))
+    assert told == ["1 beside its instances: no bytes, e.g. A0000001/7.dcm"]
+    assert len(list(folder.passed_over(index, KEY, []))) == 2
+    assert list(folder.passed_over(store / "none", KEY, [])) == []
+
+
 def test_an_index_of_another_version_is_read_anew(
     root: Path, store: Path, small_series: Series, open_folder: Opened
 ) -> None:

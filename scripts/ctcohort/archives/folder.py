@@ -16,9 +16,10 @@ import sqlite3
 import stat
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -292,6 +293,33 @@ def told(index: sqlite3.Connection, key: bytes) -> Iterator[str]:
         ).fetchone()
         example = shown(index, os.path.normpath(os.path.join(folder, name)), key)
         yield f"{count} passed over: {PASSED_OVER[cause]}, e.g. {example}"
+
+
+def passed_over(path: Path, key: bytes, found: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Lines on the files that were passed over beside series, or, without any, in all.
+
+    Parameters
+    ----------
+    path : Path
+        The index; nothing is said where there is none of this version.
+    key : bytes
+        Key of `headers.patient_mark`.
+    found : sequence of (series UID, study UID)
+    """
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as index:
+        if index.execute("PRAGMA user_version").fetchone() != (VERSION,):
+            return
+        if not found:
+            yield from told(index, key)
+        lost = dict(file for pair in found for file in lost_beside(index, *pair))
+        for cause, count in Counter(lost.values()).most_common():
+            example = min(name for name, why in lost.items() if why == cause)
+            yield (
+                f"{count} beside its instances: {PASSED_OVER[cause]}, e.g."
+                f" {shown(index, os.path.normpath(example), key)}"
+            )
 
 
 def shown(index: sqlite3.Connection, path: str, key: bytes) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ctcohort.archives import access_log
+from ctcohort.archives.folder import passed_over
 from ctcohort.base.faults import InputError
 from ctcohort.base.naming import name_of
 from ctcohort.base.project import ROOT
@@ -61,6 +62,7 @@ def story(here: Workdir, accession: str) -> Iterator[str]:
     yield from _section("query", _query(here, accession))
     candidates = dataset.ledger.get(accession, [])
     yield from _section("candidate series", _candidates(candidates))
+    yield from _section("files passed over", _passed_over(here, candidates))
     yield from _section("download", _download(here, name))
     yield from _section("volume", _volume(here, name, row))
     yield from _section("last failure", _failure(here, name))
@@ -120,10 +122,18 @@ def _candidates(candidates: Sequence[Mapping[str, str]]) -> Iterator[str]:
             f"{series['missing_slices']} missing" if _some(series["missing_slices"]) else "",
             f"tilt {series['tilt_degrees']} deg" if _some(series["tilt_degrees"]) else "",
             f"z error {series['z_error_mm']} mm" if _some(series["z_error_mm"]) else "",
+            f"{lost} lost at its ends" if (lost := manifest.lost_at_ends(series)) else "",
+            f"different among its slices: {varying}" if (varying := series.get("varying")) else "",
         ]
         yield f"{series['reason']}{_meaning(series['reason'])}"
         yield f"  series {series['series_number']}: {', '.join(filter(None, facts))}"
         yield f"  {series['series_uid']}"
+
+
+def _passed_over(here: Workdir, candidates: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    found = [(row["series_uid"], row["study_uid"]) for row in candidates if row["series_uid"]]
+    key = here.patient_key.read_bytes() if here.patient_key.exists() else b""
+    yield from passed_over(here.folder_index, key, found)
 
 
 def _some(number: str) -> bool:
