@@ -6,12 +6,15 @@ stamps included, and says which jobs a real run of Snakemake did.
 
 from __future__ import annotations
 
+import atexit
 import csv
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +25,8 @@ import yaml
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import Identity, make_series, write_files
+
+from .snakemakes import Snakemakes
 
 ROOT = Path(__file__).parents[2]
 CHEST = "CT Chest WO Contrast  W 3D MIPS Protocol"
@@ -71,6 +76,14 @@ class Run:
         return found
 
 
+@functools.cache
+def snakemakes() -> Snakemakes:
+    """Started at the first run."""
+    started = Snakemakes()
+    atexit.register(started.end)
+    return started
+
+
 @dataclass
 class Site:
     """A working directory, and the copy of the workflow that is run on it."""
@@ -81,7 +94,8 @@ class Site:
 
     def command(self, *arguments: str, cores: int = 2) -> list[str]:
         return [
-            *(sys.executable, "-m", "snakemake", "--nocolor"),
+            *(sys.executable, "-m", "snakemake"),
+            "--nocolor",
             *("--snakefile", str(self.workflow / "Snakefile")),
             *("--workflow-profile", str(self.workflow / "profiles" / "default")),
             *("--directory", str(self.folder), "--cores", str(cores)),
@@ -90,10 +104,16 @@ class Site:
 
     def run(self, *arguments: str, cores: int = 2, ok: bool = True) -> Run:
         """One real run; `ok` is whether exit status 0 is expected."""
-        return self.done(self.command(*arguments, cores=cores), ok=ok)
+        _, _, _, *options = self.command(*arguments, cores=cores)
+        environment = {**os.environ, **self.environment}
+        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as output:
+            status = snakemakes().run(options, self.folder, environment, Path(output.name))
+            printed = output.read()
+        assert (status == 0) == ok, printed
+        return Run(status, printed)
 
     def done(self, command: list[str], *, ok: bool = True) -> Run:
-        """Run a command line of Snakemake."""
+        """Run a command line of Snakemake in a process that is started for it."""
         done = subprocess.run(
             command,
             cwd=self.folder,
