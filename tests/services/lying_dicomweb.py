@@ -10,7 +10,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -79,7 +79,7 @@ class Lies:
     forbidden : accessions whose study is answered with 403, at "search" or at "retrieve"
     forbidden_at : where that is
     fails : every so manieth retrieval is cut in half; 0 for none
-    authorization : what each request must show
+    prefixes : what stands before the paths of searches and of retrievals
     """
 
     page: int = 0
@@ -109,7 +109,7 @@ class Lies:
     forbidden: frozenset[str] = frozenset()
     forbidden_at: str = "search"
     fails: int = 0
-    authorization: str = ""
+    prefixes: tuple[str, str] = ("", "")
 
 
 PROFILES = {
@@ -158,6 +158,7 @@ class Server:
 
     stored: list[Stored]
     lies: Lies
+    granted: Callable[[BaseHTTPRequestHandler], bool] = lambda _request: True
     url: str = ""
     requests: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -178,9 +179,9 @@ class Server:
 
 
 @contextmanager
-def lying(stored: list[Stored], lies: Lies) -> Iterator[Server]:
+def lying(stored: list[Stored], lies: Lies, **more: Any) -> Iterator[Server]:
     """Serve files that have been read already, until the block ends."""
-    archive = Server(stored, lies)
+    archive = Server(stored, lies, **more)
     http = _Http(("127.0.0.1", 0), _handler(archive))
     archive.url = f"http://127.0.0.1:{http.server_port}{ROOT}"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
@@ -195,6 +196,7 @@ def lying(stored: list[Stored], lies: Lies) -> Iterator[Server]:
 
 def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
     lies = archive.lies
+    prefixed = [f"{ROOT}/{prefix}" for prefix in lies.prefixes]
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -206,8 +208,11 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self.number = archive.number_of(self.path)
             url = urlsplit(self.path)
-            found = _PATH.fullmatch(url.path)
-            if lies.authorization not in ("", self.headers.get("Authorization")):
+            path, prefix = url.path, next(filter(url.path.startswith, prefixed), None)
+            if any(lies.prefixes):
+                path = ROOT + path.removeprefix(prefix) if prefix else ""
+            found = _PATH.fullmatch(path)
+            if not archive.granted(self):
                 return self._status(401)
             if not found:
                 return self._status(404)
@@ -224,6 +229,8 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
                 searching = searching and (not found["series"] or bool(found["instance_level"]))
             if found["instance_level"]:
                 level = "instances"
+            if prefix and any(lies.prefixes) and (prefix == prefixed[0]) != searching:
+                return self._status(404)
             if searching:
                 return self._search(stored, level, terms)
             if not stored:
