@@ -10,12 +10,11 @@ from ctcohort.base.faults import InputError, run
 from ctcohort.base.files import read_lines, write_lines, write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.privacy import private_key
+from ctcohort.base.text import some
 from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import strangers
 from ctcohort.dataset import manifest
 from ctcohort.volume.record import ScanRecord
-
-SHOWN = 10
 
 
 def main() -> None:
@@ -51,7 +50,7 @@ def _assert_complete(accessions: list[str], rows: list[dict[str, Any]], here: Wo
         write_lines(here.ask_again, map(str, silent))
         raise InputError(
             f"the archive did not answer for {len(silent)} of {len(rows)} accessions"
-            f" ({_some(silent)}); the manifest is not written. Run the same command again: only"
+            f" ({some(silent)}); the manifest is not written. Run the same command again: only"
             " those are asked for"
         )
     undone = [row["accession"] for row in rows if row["status"] not in ("included", "excluded")]
@@ -60,14 +59,9 @@ def _assert_complete(accessions: list[str], rows: list[dict[str, Any]], here: Wo
             with suppress(FileNotFoundError):
                 ScanRecord.read(here.record(name_of(accession)))  # says what to delete if damaged
         raise InputError(
-            f"{len(undone)} of {len(rows)} accessions are not finished ({_some(undone)});"
+            f"{len(undone)} of {len(rows)} accessions are not finished ({some(undone)});"
             " see `make status`"
         )
-
-
-def _some(accessions: list[object]) -> str:
-    more = ", ..." if len(accessions) > SHOWN else ""
-    return ", ".join(map(str, accessions[:SHOWN])) + more
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctcohort.base.faults import InputError
+from ctcohort.base.text import some
 from ctcohort.cohort.report_table import Table
 
 VERDICTS = ("good", "bad")
-
-SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,5 @@ def strangers(reviews: Mapping[str, Review], accessions: Iterable[str], path: Pa
     unknown = sorted(reviews.keys() - set(accessions))
     if not unknown:
         return ""
-    named = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
     rows = "1 row names" if len(unknown) == 1 else f"{len(unknown)} rows name"
-    return f"warning: {path}: {rows} no accession of the cohort ({named}); not used"
+    return f"warning: {path}: {rows} no accession of the cohort ({some(unknown)}); not used"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ctcohort.base.faults import InputError
+from ctcohort.base.hashing import rank
 from ctcohort.base.naming import is_valid_accession
 from ctcohort.cohort.merged_mrns import surviving
 from ctcohort.cohort.report_table import Table
@@ -223,20 +223,16 @@ def _problem(event: Imaging, *, by_study: bool) -> str:
     return ""
 
 
-def _rank(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-
-
 def _sample(events: list[Imaging], count: int | None) -> list[Imaging]:
     if count is None or count >= len(events):
         return events
-    ranks = sorted(_rank(f"sample {event.accession}") for event in events)[:count]
-    return [event for event in events if _rank(f"sample {event.accession}") <= ranks[-1]]
+    ranks = sorted(rank(f"sample {event.accession}") for event in events)[:count]
+    return [event for event in events if rank(f"sample {event.accession}") <= ranks[-1]]
 
 
 def _share(events: list[Imaging], partition: tuple[int, int]) -> list[Imaging]:
     part, count = partition
-    return [event for event in events if _rank(f"part {event.accession}") % count == part - 1]
+    return [event for event in events if rank(f"part {event.accession}") % count == part - 1]
 
 
 def _nothing_selected(path: Path, counts: Counter[str], rules: SelectSettings) -> str:

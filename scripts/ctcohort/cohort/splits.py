@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from ctcohort.base.faults import InputError
+from ctcohort.base.hashing import RANGE, rank
 from ctcohort.base.privacy import pseudonym
 
 NAMES = ("train", "val", "test")
@@ -14,7 +14,7 @@ NAMES = ("train", "val", "test")
 def split_of(patient_mrn: str, shares: Mapping[str, float], seed: int) -> str:
     """The set of a patient: a hash of seed and MRN, so that it never changes and is the same
     everywhere, whatever other patients there are."""
-    return _set_at(_place(f"{seed} {patient_mrn}"), shares)
+    return _set_at(_unit_hash(f"{seed} {patient_mrn}"), shares)
 
 
 def stratified(strata: Mapping[str, str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
@@ -34,10 +34,10 @@ def stratified(strata: Mapping[str, str], shares: Mapping[str, float], seed: int
         members.setdefault(stratum, []).append(patient)
     sets = {}
     for stratum, patients in members.items():
-        patients.sort(key=lambda patient: (_place(f"{seed} {patient}"), patient))
-        start = _place(f"{seed} stratum {stratum}")
-        for rank, patient in enumerate(patients):
-            sets[patient] = _set_at((rank + start) / len(patients), shares)
+        patients.sort(key=lambda patient: (_unit_hash(f"{seed} {patient}"), patient))
+        start = _unit_hash(f"{seed} stratum {stratum}")
+        for index, patient in enumerate(patients):
+            sets[patient] = _set_at((index + start) / len(patients), shares)
     return sets
 
 
@@ -84,15 +84,15 @@ def assign(
     ]
 
 
-def _place(text: str) -> float:
+def _unit_hash(text: str) -> float:
     """A hash as a number in [0, 1)."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+    return rank(text) / RANGE
 
 
-def _set_at(place: float, shares: Mapping[str, float]) -> str:
+def _set_at(share: float, shares: Mapping[str, float]) -> str:
     for name in NAMES:
-        place -= shares[name]
-        if place < 0:
+        share -= shares[name]
+        if share < 0:
             return name
     return max(NAMES, key=lambda name: shares[name])
 

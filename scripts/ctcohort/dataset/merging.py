@@ -8,20 +8,19 @@ belong together and that nothing is missing or double.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import head, read_lines, read_table, write_bytes, write_lines, write_table
 from ctcohort.base.naming import name_of
+from ctcohort.base.text import some
 from ctcohort.base.workdir import PICTURE, RECORD, THUMBNAIL, VOLUME, Workdir
 from ctcohort.dataset import manifest
 from ctcohort.volume.record import made_with
 
 PICTURES = (PICTURE, THUMBNAIL)
 TABLES = ("cohort.csv", "series.csv", "splits.csv", "manifest.csv")
-
-SHOWN = 5
 
 
 def keep(part: tuple[int, int], selection: Sequence[str]) -> None:
@@ -55,9 +54,9 @@ def merge(parts: Sequence[Path], into: Path) -> list[str]:
     tables = {name: _concatenated(parts, selection, name) for name in TABLES}
     owner = _owners(parts, selection)
     rows = tables["manifest.csv"][1]
-    unnamed = {row["accession"] for row in rows} ^ set(selection)
+    unnamed = sorted({row["accession"] for row in rows} ^ set(selection))
     if unnamed:
-        raise InputError(f"{_some(unnamed)}: not in the manifest of its part; run the part again")
+        raise InputError(f"{some(unnamed)}: not in the manifest of its part; run the part again")
     _assert_one_split_per_patient(tables["cohort.csv"][1], tables["splits.csv"][1])
     manifest.assert_distinct(rows)
     files = _volumes(rows, owner)
@@ -102,8 +101,8 @@ def _whole_selection(parts: Sequence[Path]) -> list[str]:
     count = next(iter(seen)).split("/")[1]
     wanted = [f"{number}/{count}" for number in range(1, int(count) + 1)]
     if set(seen) != set(wanted):
-        missing = _some(name for name in wanted if name not in seen)
-        extra = _some(name for name in seen if name not in wanted)
+        missing = some(name for name in wanted if name not in seen)
+        extra = some(name for name in seen if name not in wanted)
         raise InputError(
             f"expected the parts 1/{count} to {count}/{count}; missing: {missing or 'none'};"
             f" of another division: {extra or 'none'}"
@@ -121,7 +120,7 @@ def _owners(parts: Sequence[Path], selection: Sequence[str]) -> dict[str, Path]:
             owner[accession] = part
     lost = set(owner) ^ set(selection)
     if lost:
-        raise InputError(f"{_some(lost)}: not in exactly one part; run the parts again")
+        raise InputError(f"{some(sorted(lost))}: not in exactly one part; run the parts again")
     return owner
 
 
@@ -143,7 +142,7 @@ def _concatenated(
                 raise InputError(f"{path} has other columns than another part's; run both again")
         double = own.keys() & rows.keys()
         if double:
-            raise InputError(f"{path}: accession {_some(double)} is in another part too")
+            raise InputError(f"{path}: accession {some(sorted(double))} is in another part too")
         rows |= own
     return columns, [row for accession in selection for row in rows.get(accession, [])]
 
@@ -194,7 +193,7 @@ def _volumes(rows: Sequence[dict[str, str]], owner: dict[str, Path]) -> list[Pat
     ]
     lost = [str(path) for path in files if not path.exists()]
     if lost:
-        raise InputError(f"{_some(lost)}: missing; run the part again")
+        raise InputError(f"{some(sorted(lost))}: missing; run the part again")
     return files
 
 
@@ -211,8 +210,3 @@ def _link(files: Sequence[Path], folder: Path) -> None:
             old.unlink()
     for path in files:
         (folder / path.name).symlink_to(os.path.relpath(path.resolve(), folder.resolve()))
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:SHOWN]) + (", ..." if len(listed) > SHOWN else "")

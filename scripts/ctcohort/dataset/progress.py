@@ -9,6 +9,7 @@ from typing import Any
 
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import SELECTED
+from ctcohort.base.text import duration, gigabytes
 from ctcohort.base.workdir import Workdir
 from ctcohort.dataset.manifest import Dataset
 
@@ -43,10 +44,10 @@ def progress(
     size = sum(float(row["npz_bytes"]) for row in made)
     left = sum(row["status"] == "pending" for row in rows)
     lines = [
-        f"downloads: {_of(len(received), len(selected))}, {_gigabytes(sum(received))} of about"
-        f" {_gigabytes(sum(selected.values()))}",
-        f"volumes:   {_of(len(made), len(selected))}, {_gigabytes(size)}"
-        + (f" of about {_gigabytes(size / len(made) * len(selected))}" if made else ""),
+        f"downloads: {_of(len(received), len(selected))}, {gigabytes(sum(received))} of about"
+        f" {gigabytes(sum(selected.values()))}",
+        f"volumes:   {_of(len(made), len(selected))}, {gigabytes(size)}"
+        + (f" of about {gigabytes(size / len(made) * len(selected))}" if made else ""),
     ]
     return [*lines, _ends(left, list(_finished(here, made)), now)] if left else lines
 
@@ -72,19 +73,9 @@ def _ends(left: int, finished: Sequence[float], now: float) -> str:
     end = datetime.fromtimestamp(now + seconds).strftime("%Y-%m-%d %H:%M")
     return (
         f"{left} to do; at the pace of the last hour ({3600 * count / span:.0f} scans an hour) done"
-        f" in {_duration(seconds)}, on {end}"
+        f" in {duration(seconds)}, on {end}"
     )
 
 
 def _of(count: int, total: int) -> str:
     return f"{count:,} of {total:,} ({100 * count / total:.1f} %)"
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:,.2f} GB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86400 else f"{seconds / 86400:.1f} days"

@@ -119,9 +119,9 @@ def _candidates(candidates: Sequence[Mapping[str, str]]) -> Iterator[str]:
             series["image_type"],
             f"kernel {series['convolution_kernel']}" if series["convolution_kernel"] else "",
             f"{series['slice_spacing']} mm apart" if series["slice_spacing"] else "",
-            f"{series['missing_slices']} missing" if _some(series["missing_slices"]) else "",
-            f"tilt {series['tilt_degrees']} deg" if _some(series["tilt_degrees"]) else "",
-            f"z error {series['z_error_mm']} mm" if _some(series["z_error_mm"]) else "",
+            f"{series['missing_slices']} missing" if _is_positive(series["missing_slices"]) else "",
+            f"tilt {series['tilt_degrees']} deg" if _is_positive(series["tilt_degrees"]) else "",
+            f"z error {series['z_error_mm']} mm" if _is_positive(series["z_error_mm"]) else "",
             f"{lost} lost at its ends" if (lost := manifest.lost_at_ends(series)) else "",
             f"different among its slices: {varying}" if (varying := series.get("varying")) else "",
         ]
@@ -136,7 +136,7 @@ def _passed_over(here: Workdir, candidates: Sequence[Mapping[str, str]]) -> Iter
     yield from passed_over(here.folder_index, key, found)
 
 
-def _some(number: str) -> bool:
+def _is_positive(number: str) -> bool:
     return bool(number) and float(number) > 0
 
 

@@ -29,6 +29,7 @@ from ctcohort.base.faults import InputError
 from ctcohort.base.files import copy, read_table, sha256, write_bytes, write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.privacy import pseudonym
+from ctcohort.base.text import some
 from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import Review
 from ctcohort.config.settings import ReleaseSettings
@@ -74,8 +75,6 @@ SCANNER_PATIENTS = 2
 LABEL_PATIENTS = 5
 """A word of a scanner's or kernel's name, or of a label, that stands with so many patients is no
 patient's name."""
-
-SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +262,7 @@ def _names(table: Path, final: Path, scans: Sequence[Scan], key: bytes) -> dict[
     lost = sorted(released - names.keys())
     if lost:
         raise InputError(
-            f"release.key_table: {table} does not know {_some(lost)} of release/; put back the"
+            f"release.key_table: {table} does not know {some(lost)} of release/; put back the"
             " table that they were named by, or remove release/ to give every scan a new name"
         )
     extended = key_table.extended(names, [(s.accession, s.row["split"]) for s in scans], key)
@@ -456,7 +455,6 @@ def _manifest() -> list[dict[str, str]]:
     path = HERE.manifest
     if not path.exists():
         raise InputError("manifest.csv is missing; run snakemake first")
-    csv.field_size_limit(2**31 - 1)
     rows = list(read_table(path))
     if any(row["status"] == "included" and not row["patient"] for row in rows):
         raise InputError(
@@ -468,7 +466,3 @@ def _manifest() -> list[dict[str, str]]:
 
 def _counted(reasons: Iterable[str]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in Counter(reasons).most_common())
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
