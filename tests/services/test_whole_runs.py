@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import yaml
@@ -52,6 +55,35 @@ def assert_no_secret(site, *outputs):
     assert any("logs" in path.parts for path in written)
     for content in [*(path.read_bytes() for path in written), *map(str.encode, outputs)]:
         assert not any(secret in content for secret in secrets)
+
+
+@contextmanager
+def watched_command_lines():
+    """The command line of every process that ran meanwhile, as `ps` shows it to everybody."""
+    seen, done = set(), threading.Event()
+
+    def watch():
+        while not done.wait(0.005):
+            for entry in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    seen.add(entry.read_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
+
+
+def test_no_secret_is_on_a_command_line(site):
+    with watched_command_lines() as seen:
+        site.run(cores=2)
+    for script in (b"index_series.py", b"download_series.py", b"preprocess_volume.py"):
+        assert any(script in line for line in seen)
+    secrets = [text.encode() for text in (*ENVIRONMENT.values(), basic(*ENVIRONMENT.values())[6:])]
+    assert not [line for line in seen if any(secret in line for secret in secrets)]
 
 
 def test_no_more_connections_than_allowed_and_no_secret_left(site, server):

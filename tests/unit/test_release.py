@@ -541,3 +541,32 @@ def test_the_card_says_what_its_makers_wrote(rules: ReleaseSettings) -> None:
     with pytest.raises(InputError, match=r"README\.md: byte \d+: patient name"):
         make(replace(rules, about="about.md"))
     assert Path("release/README.md").read_text() == card
+
+
+# Scanners, and spreadsheets
+
+
+def test_words_of_a_scanner_that_are_not_listed_are_generalised(rules: ReleaseSettings) -> None:
+    write_manifest([include("A1", manufacturer="SIEMENS Esmeralda", convolution_kernel="Br40d")])
+    with pytest.raises(InputError, match=r"release\.scanner_terms"):
+        make(rules)
+    make(replace(rules, scanner_terms=("Siemens Healthineers", "br40D")))
+    (row,) = metadata().values()
+    assert row["manufacturer"] == "SIEMENS other"
+    assert row["convolution_kernel"] == "Br40d"
+    assert "Esmeralda" not in Path("release/README.md").read_text()
+
+
+def test_an_empty_list_of_scanner_terms_names_none(rules: ReleaseSettings) -> None:
+    write_manifest([include("A1", manufacturer="GE MEDICAL SYSTEMS", model="LightSpeed 16")])
+    make(replace(rules, scanner_terms=()))
+    (row,) = metadata().values()
+    assert (row["manufacturer"], row["model"]) == ("other", "other")
+
+
+def test_the_table_is_safe_in_a_spreadsheet(rules: ReleaseSettings) -> None:
+    write_manifest([include("A1", nodule='=HYPERLINK("http://x")', z_error_mm=-0.5)])
+    make(rules)
+    (row,) = metadata().values()
+    assert row["nodule"] == '\'=HYPERLINK("http://x")'
+    assert row["z_error_mm"] == "-0.5"

@@ -168,6 +168,7 @@ def test_reviews_burned_in_text_and_age_leave_out(keyed: Site) -> None:
         folder = keyed.folder / "archive" / accession
         patient = replace(PATIENTS[LATER], patient_id=f"MRN88{accession}", accession=accession)
         write_scan(folder, accession, identity=patient, seed=accession, extra=extra)
+    keyed.configure({"release.scanner_terms": ["PHANTOM"]})
     rows = [(accession, f"MRN88{accession}", CHEST) for accession in scans]
     write_reports(keyed.folder, [*table_of(ONE), *rows])
     keyed.write("reviews.csv", "accession,verdict,note\nB3,bad,metal\n")
@@ -178,6 +179,8 @@ def test_reviews_burned_in_text_and_age_leave_out(keyed: Site) -> None:
         "B2": "under_min_age",
         "B3": "reviewed_bad",
     }
+    (row,) = released(keyed).values()
+    assert row["convolution_kernel"] == "other"
     assert len(released(keyed)) == 1
     log = (keyed.folder / "logs" / "release.log").read_text()
     assert "left out: 1 burned_in_annotation, 1 under_min_age, 1 reviewed_bad" in log

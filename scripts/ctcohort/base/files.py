@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,9 @@ from typing import Any
 from ctcohort.base.faults import InputError
 from ctcohort.base.seals import MADE_AGAIN, assert_sealed, kept_seals, seal_of
 from ctcohort.base.workdir import Workdir
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r](?!\Z)", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 CHECKSUM = "checksum"
 """Last key of sealed JSON: the SHA-256 of the bytes before it."""
@@ -141,7 +145,9 @@ def write_table(
     ):
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: _field(row.get(key)) for key in columns} for row in rows)
+        writer.writerows(
+            {key: in_spreadsheet(_field(row.get(key))) for key in columns} for row in rows
+        )
 
 
 def as_written(row: Mapping[str, object]) -> dict[str, str]:
@@ -179,9 +185,26 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> Iterator[dict[str, str
                         f"{path}: line {rows.line_num} has not as many fields as the header;"
                         f" {made_again}"
                     )
-                yield row
+                yield {key: from_spreadsheet(value) for key, value in row.items()}
     except (UnicodeDecodeError, csv.Error, IsADirectoryError):
         raise InputError(f"{path}: is not a table of this workflow; {made_again}") from None
+
+
+def in_spreadsheet(field: object) -> object:
+    """Put an apostrophe before text that a spreadsheet would take for a formula.
+
+    That is text, no number, that begins with ``=``, ``+``, ``-``, ``@`` or a tab, and says more
+    than this one character; apostrophes before it count as part of it, so that
+    `from_spreadsheet` can undo it.
+    """
+    if isinstance(field, str) and _FORMULA.match(field) and not _NUMBER.fullmatch(field):
+        return f"'{field}"
+    return field
+
+
+def from_spreadsheet(field: str) -> str:
+    """Undo `in_spreadsheet`."""
+    return field[1:] if field[:1] == "'" and _FORMULA.match(field) else field
 
 
 def assert_no_run(here: Workdir) -> None:

@@ -71,6 +71,7 @@ class ReleaseSettings:
     reviewed_only: bool = False
     licence: str | None = None
     about: str | None = None
+    scanner_terms: tuple[str, ...] | None = None
 
 
 def canonical(section: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import read_table, replacing
+from ctcohort.base.files import from_spreadsheet, read_table, replacing
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import SELECTED
 from ctcohort.base.seals import seal_of
@@ -92,7 +92,7 @@ def forget(here: Workdir, accessions: Set[str], studies: Set[str]) -> list[str]:
     changed += [
         path
         for path in _tables(here)
-        if _drop(path, lambda row: row[:1] and row[0] in accessions, table=True)
+        if _drop(path, lambda row: row[:1] and from_spreadsheet(row[0]) in accessions, table=True)
     ]
     changed += [
         path

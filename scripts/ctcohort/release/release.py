@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import copy, read_table, sha256, write_bytes, write_table
+from ctcohort.base.files import copy, in_spreadsheet, read_table, sha256, write_bytes, write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.privacy import pseudonym
 from ctcohort.base.text import some
@@ -75,6 +75,8 @@ SCANNER_PATIENTS = 2
 LABEL_PATIENTS = 5
 """A word of a scanner's or kernel's name, or of a label, that stands with so many patients is no
 patient's name."""
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +293,7 @@ def _row(name: str, scan: Scan, key: bytes, rules: ReleaseSettings) -> dict[str,
     row = scan.row
     own: dict[str, object] = {
         **row,
+        **{column: _generalised(row[column], rules.scanner_terms) for column in SCANNER},
         "NoteAcc_DEID": name,
         "VolumeAcc_DEID": f"{name}.npz",
         "MRN_DEID": f"mrn{pseudonym('release ' + row['patient'], key)[:12]}",
@@ -301,6 +304,18 @@ def _row(name: str, scan: Scan, key: bytes, rules: ReleaseSettings) -> dict[str,
     if rules.faces == "include":
         own["face_possible"] = str(scan.face).lower()
     return own
+
+
+def _generalised(value: object, terms: Sequence[str] | None) -> object:
+    """A scanner's or kernel's name with every word that is not among the terms made `other`."""
+    if terms is None:
+        return value
+    known = {word for term in terms for word in _WORD.findall(term.casefold())}
+
+    def kept(found: re.Match[str]) -> str:
+        return found[0] if found[0].casefold() in known else "other"
+
+    return re.sub(r"\bother( other)+\b", "other", _WORD.sub(kept, str(value)))
 
 
 def _age(years: str) -> str:
@@ -321,7 +336,7 @@ def _table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> byte
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: in_spreadsheet(row.get(key, "")) for key in columns} for row in rows)
     return text.getvalue().encode()
 
 
@@ -411,8 +426,8 @@ def _guard(part: Path, proven: Sequence[Path], identities: Identities) -> None:
         shown = "".join(f"\n  {line}" for line in search.summary(findings))
         raise InputError(
             f"the guard found what a release may not hold; nothing was released:{shown}\n"
-            "A column that columns.carry names can be taken out of it; a scan can be reviewed as"
-            " bad."
+            "A column that columns.carry names can be taken out of it; a name in a scanner's or"
+            " kernel's own words goes with release.scanner_terms; a scan can be reviewed as bad."
         )
 
 
