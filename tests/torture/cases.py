@@ -218,6 +218,15 @@ def _as_us(series: list[Dataset], keyword: str, value: int) -> list[Dataset]:
     return series
 
 
+def _as_bytes(series: list[Dataset], keyword: str) -> list[Dataset]:
+    """An element written as OW."""
+    for dataset in series:
+        value = int(dataset[keyword].value) & 0xFFFF
+        dataset[keyword].VR = "OW"
+        dataset[keyword].value = value.to_bytes(2, "little")
+    return series
+
+
 def _stored(series: list[Dataset], change: Callable[[np.ndarray], np.ndarray]) -> list[Dataset]:
     """Other stored values (16 bits)."""
     for dataset in series:
@@ -892,6 +901,19 @@ _add(
     "padding_of_two_values",
     lambda: _ringed(chest(extra={"PixelPaddingValue": [0, 63536]}), 0),
     "undecodable_pixels",
+)
+_add(
+    "padding_as_bytes",
+    lambda: _as_bytes(
+        chest(pixel_representation=1, bits_stored=16, intercept=-24.0, padding=-2000),
+        "PixelPaddingValue",
+    ),
+    padded=OUTSIDE,
+)
+_add(
+    "padding_of_one_value_twice",
+    lambda: _ringed(chest(extra={"PixelPaddingValue": [63536, 63536]}), 63536),
+    padded=RING,
 )
 _add(
     "padding_of_0_that_is_tissue",

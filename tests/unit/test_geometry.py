@@ -920,3 +920,156 @@ def test_the_first_that_is_wrong_is_the_reason() -> None:
     gap = [h for i, h in enumerate(heights(90)) if not 40 <= i < 60]
     assert reason(series(gap, slope=None)) == "no_rescale"
     assert reason(series(gap)) == "too_irregular"
+
+
+# What no scanner makes
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"rows": 4096, "columns": 4096, "pixel_spacing": (0.1, 0.1)}, ""),
+        ({"rows": 4097}, "too_large"),
+        ({"columns": 65535}, "too_large"),
+        ({"frame_count": 250}, ""),
+        ({"frame_count": 251}, "too_large"),
+        ({"rows": 512, "columns": 512, "pixel_spacing": (5.85, 5.85)}, ""),
+        ({"rows": 512, "columns": 512, "pixel_spacing": (5.86, 0.7)}, "too_large"),
+        ({"rows": 512, "columns": 512, "pixel_spacing": (0.7, 5.86)}, "too_large"),
+    ],
+)
+def test_a_matrix_and_a_field_of_view_have_a_limit(facts: dict[str, Any], expected: str) -> None:
+    assert reason(series(heights(40), **facts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(75.0, ""), (75.1, "too_large"), (9e4, "too_large")]
+)
+def test_a_scan_length_has_a_limit(step: float, expected: str) -> None:
+    assert reason(series(heights(10, step)), max_z_error_mm=None) == (
+        "" if step * 10 <= 3000 else "too_large"
+    )
+    assert reason(series(heights(40, step))) == expected
+
+
+def test_the_number_of_slices_has_a_limit() -> None:
+    assert geometry.MAX_SLICES == 10_000
+    some = series(heights(3, 0.1))
+    frames = some[0].frames * 9_998
+    assert reason([replace(some[0], frames=frames), *some[1:]]) != "too_large"
+    assert reason([replace(some[0], frames=(*frames, frames[0])), *some[1:]]) == "too_large"
+    reports = series(range(5), sop_class_uid="1.2.840.10008.5.1.4.1.1.88.67", rows=9999)
+    assert reason([*series(), *reports]) == ""
+
+
+def test_the_voxels_of_a_volume_have_a_limit() -> None:
+    wide = series(heights(200, 10.0), rows=512, columns=512, pixel_spacing=(1.9, 1.9))
+    assert reason(wide, spacing_mm=(0.8, 0.8, 0.8)) == ""
+    assert reason(wide, spacing_mm=(0.7, 0.7, 0.7)) == "too_large"
+    assert reason(wide, spacing_mm=None) == ""
+
+
+# Acquisitions that lie partly over each other
+
+
+def two(first: int, second: int, shared: int, offset: float = 1.0, **facts: Any) -> list[Header]:
+    """Acquisitions of so many slices every 2 mm, of which so many lie in the other's range."""
+    z = heights(first)
+    below = [z[-shared] - offset - 2.0 * i for i in range(second)] if shared else []
+    below = below or [z[-1] - 2.0 * (i + 1) for i in range(second)]
+    told = facts or {"acquisition_number": lambda i: 1 + (i >= first)}
+    return series([*z, *below], **told)
+
+
+@pytest.mark.parametrize("policy", ["mode", "positions"])
+@pytest.mark.parametrize(
+    "name", ["acquisition_number", "acquisition_time", "kernel", "diameter", "all three"]
+)
+def test_partly_overlapping_acquisitions_are_never_interleaved(policy: str, name: str) -> None:
+    told = {name: lambda i: 1.0 + (i >= 30)} if name != "all three" else {}
+    headers = two(30, 30, 10, **told)
+    assert (
+        reason(headers, irregular_spacing=policy, max_z_error_mm=None) == "overlapping_acquisitions"
+    )
+    assert reason(two(30, 30, 10, 0.0, **told), max_z_error_mm=None) == "overlapping_acquisitions"
+
+
+def test_acquisitions_one_after_the_other_are_one_scan() -> None:
+    assert reason(two(30, 30, 0)) == ""
+    shots = series(heights(48), acquisition_number=lambda i: i // 4)
+    assert reason(shots) == ""
+    assert reason(series(acquisition_number=lambda i: i)) == ""
+
+
+@pytest.mark.parametrize(("shared", "expected"), [(3, ""), (4, "overlapping_acquisitions")])
+def test_a_few_slices_in_the_other_acquisitions_range_are_no_overlap(
+    shared: int, expected: str
+) -> None:
+    assert reason(two(30, 30, shared), max_z_error_mm=None) == expected
+
+
+def test_two_thicknesses_that_overlap_are_never_interleaved() -> None:
+    thick = [-50.0 - 5.0 * i for i in range(30)]
+    headers = series(
+        [*heights(40), *thick],
+        acquisition_number=lambda i: 1 + (i >= 40),
+        slice_thickness=lambda i: 2.0 if i < 40 else 5.0,
+    )
+    for policy in ("mode", "positions"):
+        limits = {"max_z_error_mm": None, "max_gap_mm": None}
+        assert reason(headers, irregular_spacing=policy, **limits) == "overlapping_acquisitions"
+
+
+# Slices that were lost
+
+
+def lost(headers: list[Header]) -> tuple[int, int | None]:
+    """Slices lost and gaps of a usable series."""
+    verdict = verdict_of(headers, max_z_error_mm=None)
+    assert verdict.reason == ""
+    return verdict.measures.lost_slices, verdict.measures.missing_slices
+
+
+def test_nothing_is_lost_of_a_plain_series() -> None:
+    assert lost(series()) == (0, 0)
+    passes = series([*heights(), *heights()], acquisition_number=lambda i: 1 + (i >= 40))
+    assert lost(passes) == (0, 0)
+
+
+@pytest.mark.parametrize("index", [0, 39, 20])
+def test_a_slice_without_a_position_is_lost_wherever_it_was(index: int) -> None:
+    where = [(-100.0, -100.0, z) for z in heights()]
+    headers = series(position=lambda i: None if i == index else where[i])
+    assert lost(headers) == (1, int(index == 20))
+
+
+def test_a_minority_beyond_an_end_is_lost_and_one_inside_is_not() -> None:
+    z = [*heights(), 2.0, -21.0]
+    assert lost(series(z, rows=lambda i: 256 if i == 40 else 512)) == (1, 0)
+    assert lost(series([*heights(), -21.0], rows=only(40, 256, 512))) == (0, 0)
+
+
+def test_a_scout_and_a_reformat_are_not_lost_slices() -> None:
+    coronal = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+    z = [*heights(), 50.0]
+    assert lost(series(z, orientation=only(40, coronal, AXIAL))) == (0, 0)
+    scout = only(40, ("ORIGINAL", "PRIMARY", "LOCALIZER"), ("ORIGINAL", "PRIMARY"))
+    assert lost(series(z, image_type=scout)) == (0, 0)
+    capture = only(40, ("DERIVED", "SECONDARY", "SCREEN SAVE"), ("ORIGINAL", "PRIMARY"))
+    where = [(-100.0, -100.0, h) for h in z]
+    saved = series(z, image_type=capture, position=lambda i: None if i == 40 else where[i])
+    assert lost(saved) == (0, 0)
+
+
+def test_an_image_type_in_lower_case_is_the_same_kind() -> None:
+    mixed = series(
+        image_type=lambda i: ("original", "primary") if i % 2 else ("ORIGINAL", "PRIMARY")
+    )
+    assert drops(mixed) == {}
+
+
+def test_one_uid_for_every_slice_is_a_conflict_however_few_are_left() -> None:
+    assert (
+        reason(series([0.0], conflicting=True, copies=40), min_slices=31) == "conflicting_instances"
+    )
+    assert reason(series(sop_instance_uid="1.2"), min_slices=31) == "conflicting_instances"

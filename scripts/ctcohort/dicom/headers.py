@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from itertools import islice
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 from ctcohort.base.naming import normal_mrn
 
@@ -78,9 +79,6 @@ KEYWORDS = (
 )
 """What is read of an instance, and all that is ever kept: no name, no birth date."""
 
-_TAGS = {keyword: Tag(keyword) for keyword in (*KEYWORDS, "FrameType")}
-_VRS = {keyword: dictionary_VR(tag) for keyword, tag in _TAGS.items()}
-
 _INTEGERS = {"US": (2, False), "SS": (2, True), "UL": (4, False), "SL": (4, True)}
 """Bytes and signedness of the binary integers (PS3.5 6.2)."""
 
@@ -94,6 +92,10 @@ LOOKUP_TABLE = "MODALITY LUT"
 
 FAR_MM = 1e6
 """No position, direction or spacing is larger: what is, was damaged."""
+
+
+MAX_FRAMES = 10_000
+"""Frames of an instance that are read, and one more, so that too many are seen to be too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,7 @@ def header_of(
 
 def frames_of(dataset: Dataset) -> tuple[Frame, ...]:
     """The slices of an instance: its functional groups (PS3.3 C.7.6.16) where it has them."""
-    per_frame = _sequence(dataset, "PerFrameFunctionalGroupsSequence")
+    per_frame = _sequence(dataset, "PerFrameFunctionalGroupsSequence")[: MAX_FRAMES + 1]
     if not per_frame:
         return (_frame([dataset], _texts(dataset, "ImageType")),)
     shared = _sequence(dataset, "SharedFunctionalGroupsSequence")[:1]
@@ -361,17 +363,25 @@ def _texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     UT, for one, a backslash would not separate values. Only what is not plain ASCII, or is binary
     and no integer, is left to pydicom.
     """
-    raw = dataset.get_item(_TAGS[keyword], keep_deferred=True)
+    tag, standard = _element(keyword)
+    raw = dataset.get_item(tag, keep_deferred=True)
     if raw is None or raw.value is None:
         return ()
     if not isinstance(raw, RawDataElement):
         return _converted(dataset, keyword)
-    vr = raw.VR if raw.VR in _BINARY or raw.VR in _NUMBERS else _VRS[keyword]
+    vr = raw.VR if raw.VR in _BINARY or raw.VR in _NUMBERS else standard
     if vr in _INTEGERS:
         return _integers(raw, *_INTEGERS[vr])
     if vr in _BINARY or not raw.value.isascii() or b"\x1b" in raw.value:
         return _converted(dataset, keyword)
     return _split(raw.value.decode("ascii"))
+
+
+@cache
+def _element(keyword: str) -> tuple[BaseTag, str]:
+    """Tag and VR of an element (PS3.6)."""
+    tag = Tag(keyword)
+    return tag, dictionary_VR(tag)
 
 
 def _integers(raw: RawDataElement, size: int, signed: bool) -> tuple[str, ...]:

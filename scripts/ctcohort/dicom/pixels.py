@@ -10,6 +10,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.multival import MultiValue
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
@@ -241,21 +242,39 @@ def _options(dataset: Any) -> dict[str, Any]:
 
 
 def padding_of(dataset: Any) -> Padding | None:
-    """The padding of an instance, read with the pixels' own signedness (63536 is -2000)."""
-    value = dataset.get("PixelPaddingValue")
-    if value is None:
+    """The padding of an instance, read with the pixels' own signedness (63536 is -2000).
+
+    Values may be written as bytes (OW), and one value several times.
+    """
+    if "PixelPaddingValue" not in dataset:
         return None
     bits, signed = dataset.BitsAllocated, dataset.get("PixelRepresentation", 0) == 1
-    limit = dataset.get("PixelPaddingRangeLimit")
     try:
-        ends = [_as_stored(end, bits, signed) for end in (value, value if limit is None else limit)]
-    except (TypeError, ValueError):
+        first = _one_number(dataset, "PixelPaddingValue")
+        if first is None:
+            return None
+        last = _one_number(dataset, "PixelPaddingRangeLimit")
+        ends = [_as_stored(end, bits, signed) for end in (first, first if last is None else last)]
+    except Exception:  # whatever pydicom makes of another VR
         raise Fault(
             "undecodable_pixels",
             "PixelPaddingValue or PixelPaddingRangeLimit is not one number (PS3.3 C.7.5.1.1.2), so"
             " nobody knows which pixels are padding",
         ) from None
     return Padding(min(ends), max(ends))
+
+
+def _one_number(dataset: Any, keyword: str) -> int | None:
+    """A stored value in an element, None where it is absent or empty; raises if there are more."""
+    value = dataset.get(keyword)
+    if value is None or value == b"" or value == "":
+        return None
+    if isinstance(value, bytes):
+        little = dataset.original_encoding[1] is not False
+        return int.from_bytes(value, "little" if little else "big")
+    distinct = set(value) if isinstance(value, (MultiValue, list)) else {value}
+    (one,) = distinct
+    return int(one)
 
 
 def is_padding(

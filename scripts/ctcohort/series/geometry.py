@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctcohort.config.settings import VolumeSettings
-from ctcohort.dicom.headers import CT_CLASSES, Frame, Header
+from ctcohort.dicom.headers import CT_CLASSES, MAX_FRAMES, Frame, Header
 from ctcohort.series.measures import Measures
 
 Array = NDArray[np.float64]
@@ -69,7 +69,7 @@ STRAY_SLICES = 2
 MAX_MATRIX = 4096
 """Most rows and columns: four times the largest matrix of CT scanners (rule 2)."""
 
-MAX_SLICES = 10_000
+MAX_SLICES = MAX_FRAMES
 """Most slices of a series: a whole body every 0.2 mm (rule 2)."""
 
 MAX_EXTENT_MM = 3000.0

@@ -19,7 +19,7 @@ from ctcohort import ALGORITHM_VERSION
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.reasons import SERIES_REASONS
 from ctcohort.config.settings import VolumeSettings
-from ctcohort.dicom.headers import KEYWORDS, Header, header_of
+from ctcohort.dicom.headers import KEYWORDS, Header, header_of, text_of
 from ctcohort.dicom.pixels import (
     PIXEL_KEYWORDS,
     check_decoder,
@@ -234,9 +234,9 @@ class _Reader:
             with _naming(path):
                 syntax = str(file.dataset.file_meta.TransferSyntaxUID)
                 self.headers.append(header_of(file.dataset, key=b"", transfer_syntax=syntax))
-                self.burned_in |= str(file.dataset.get(BURNED_IN, "")).upper() == "YES"
+                self.burned_in |= text_of(file.dataset, BURNED_IN).upper() == "YES"
                 if not self.patient:
-                    self.patient = {w: str(file.dataset.get(w, "") or "") for w in PATIENT}
+                    self.patient = {w: text_of(file.dataset, w) for w in PATIENT}
             self.transfer_syntaxes.setdefault(syntax, path)
             self._files[uid] = file
 
