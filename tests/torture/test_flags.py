@@ -68,8 +68,19 @@ WRONG: dict[str, tuple[str, Callable[[], list[Dataset]]]] = {
         "lossy_pixels",
         lambda: chest(extra={"LossyImageCompression": "01"}, noise=8.0),
     ),
+    "a tenth of one slice is lost": ("slice_implausible", lambda: _overwritten(20, 0.1)),
     "a missing slice": ("spacing_irregular", lambda: chest(without(90, [40], 2.0))),
 }
+
+
+def _overwritten(place: int, share: float) -> list[Dataset]:
+    """Zeros in the place of this share of one slice's bytes, in its middle."""
+    series = chest()
+    content = bytearray(series[place].PixelData)
+    first, count = int(len(content) * (1 - share) / 2), int(len(content) * share)
+    content[first : first + count] = bytes(count)
+    series[place].PixelData = bytes(content)
+    return series
 
 
 def _inside() -> SliceStack:

@@ -78,6 +78,7 @@ FLAGS = {
     "no_air_peak": "no histogram peak between -1100 and -850 HU",
     "hu_implausible": "no soft tissue around 0 HU, or values as if rescaled twice",
     "padding_unapplied": "a padding value above -900 HU occurs inside the body and was left there",
+    "slice_implausible": "a slice differs from what its neighbours predict: it may be damaged",
     "orientation_suspect": "bone does not lie posterior to the body's centre",
     "derived_is_larger": "a derived series of the accession has more slices than the chosen one",
     "no_lung": "less than 20 mL of lung: no chest",

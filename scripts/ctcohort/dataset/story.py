@@ -191,6 +191,8 @@ def _volume(here: Workdir, name: str, row: Mapping[str, Any]) -> Iterator[str]:
         )
     for flag in str(row.get("flags") or "").split():
         yield f"flag {flag}: {FLAGS[flag]}"
+    if record.implausible_z:
+        yield f"implausible slices at z {' '.join(f'{z:g}' for z in record.implausible_z)} mm"
     yield f"sha256 {record.npz_sha256}"
 
 

@@ -38,7 +38,7 @@ def frames(value: bytes | memoryview, count: int) -> list[bytes]:
     """
     offsets, items = _items(value)
     table = b""
-    if items and not _is_frame(items[0], count):
+    if items and not _is_frame(items, count):
         table, items, offsets = items[0], items[1:], offsets[1:]
     if len(items) == count:
         return items
@@ -50,9 +50,9 @@ def frames(value: bytes | memoryview, count: int) -> list[bytes]:
     return [b"".join(items[a:b]) for a, b in itertools.pairwise([*edges, len(items)])]
 
 
-def _is_frame(first: bytes, count: int) -> bool:
-    """Return whether the first item is no Basic Offset Table: four bytes per frame, or none."""
-    return first.startswith(_STARTS) or len(first) > 4 * count
+def _is_frame(items: list[bytes], count: int) -> bool:
+    """Return whether the first item is a fragment: the Basic Offset Table was left out."""
+    return items[0].startswith(_STARTS) or (len(items) == count and len(items[0]) > 4 * count)
 
 
 def _items(value: bytes | memoryview) -> tuple[list[int], list[bytes]]:

@@ -48,6 +48,7 @@ WORDS = {
     "regions": "Regions named",
     "lungs_cut": "Lungs cut at",
     "algorithm_version": "Algorithm version",
+    "implausible_z_mm": "Implausible slices at z, mm",
 }
 """Columns of the manifest that are shown as words, and what they are called."""
 

@@ -273,6 +273,10 @@ def _histogram(axis: Any, ct: NDArray[np.int16]) -> None:
         spine.set_color("0.4")
 
 
+SLICES_NAMED = 3
+"""So many implausible slices are named; the record and the manifest name all."""
+
+
 def _facts(ct: NDArray[np.int16], record: ScanRecord) -> str:
     source = record.source
     dropped = len(record.dropped) + record.duplicate_files
@@ -290,6 +294,7 @@ def _facts(ct: NDArray[np.int16], record: ScanRecord) -> str:
         *_anatomy(record),
         "",
         "flags   " + ("\n        ".join(record.flags) or "none"),
+        *(f"look at z = {z:.1f} mm (implausible)" for z in record.implausible_z[:SLICES_NAMED]),
     ]
     return "\n".join(lines)
 

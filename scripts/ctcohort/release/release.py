@@ -59,7 +59,8 @@ MEASURED = (
     *("row_spacing", "column_spacing", "z_error_mm", "gap_mm"),
     *("missing_slices", "dropped_slices", "extrapolated_slices"),
     *("tilt_degrees", "obliquity_degrees", "fov_mm", "scan_length_mm"),
-    *("clipped_low", "clipped_high", "padded", "air_peak_hu", "lung_ml", "lungs_cut"),
+    *("clipped_low", "clipped_high", "padded", "air_peak_hu"),
+    *("implausible_z_mm", "lung_ml", "lungs_cut"),
     *("npz_sha256", "algorithm_version"),
 )
 """The manifest's columns that say nothing of the patient or the archive."""

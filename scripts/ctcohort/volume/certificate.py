@@ -34,6 +34,20 @@ EVERY = 4
 """The histogram, body and bone are taken from every fourth row and column; clipped and padded
 voxels are counted on all."""
 
+COMPARED_HU = (-1000, 1000)
+COMPARED_PIXELS = 128
+"""Slices are compared with their neighbours in this range, on as many rows or columns at least."""
+
+STRAY_HU = 100
+"""A pixel strays if it lies this much outside the range of its two neighbours along z."""
+
+STRAY_SHARE = 0.02
+STRAY_RATIO = 1.25
+NEARBY = 4
+"""A slice is implausible if its share of straying pixels is larger than this ratio of the largest
+among as many slices on either side, plus this share of all pixels: noise, motion, thick slices and
+metal let pixels stray in all slices nearby, damage does in one."""
+
 SMALL_FOV_MM = 250.0
 SCAN_LENGTH_MM = (150.0, 1000.0)
 
@@ -42,7 +56,9 @@ SCAN_LENGTH_MM = (150.0, 1000.0)
 class Certificate:
     """Counts over slices: of one (`measure`), of a whole scan (`add` one after the other).
 
-    `body` and `bone` are voxel count and summed distance to the back, of sparse voxels.
+    `body` and `bone` are voxel count and summed distance to the back, of sparse voxels. `sparse`
+    are sparse pixels of the last two slices, and `strays` the shares of straying pixels of all
+    slices but the first and the last, which have one neighbour only.
     """
 
     voxels: int = 0
@@ -53,9 +69,11 @@ class Certificate:
     bins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS + 2, np.int64))
     body: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     bone: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    sparse: list[NDArray[np.int16]] = field(default_factory=list)
+    strays: list[float] = field(default_factory=list)
 
     def add(self, other: Certificate) -> None:
-        """Take in the counts of another slice."""
+        """Take in the counts of the slice that is next along the stack."""
         self.voxels += other.voxels
         self.padded += other.padded
         self.unapplied += other.unapplied
@@ -64,6 +82,10 @@ class Certificate:
         self.bins += other.bins
         self.body += other.body
         self.bone += other.bone
+        self.sparse += other.sparse
+        if len(self.sparse) > 2:
+            self.strays.append(_stray_share(*self.sparse))
+            del self.sparse[0]
 
     def measures(self) -> CertificateMeasures:
         """Return the shares of all voxels, and the air peak in HU (the middle of its bin)."""
@@ -75,7 +97,18 @@ class Certificate:
             air_peak_hu=self._air_peak(),
             tissue_share=self._share(*TISSUE_HU),
             bone_behind_body=self._bone_behind_body(),
+            implausible_slices=self.implausible(),
         )
+
+    def implausible(self) -> list[int]:
+        """Indices of the slices that differ from what their neighbours predict, from the head."""
+        found = []
+        for index, share in enumerate(self.strays):
+            nearby = self.strays[max(0, index - NEARBY) : index]
+            nearby = nearby + self.strays[index + 1 : index + 1 + NEARBY]
+            if len(nearby) >= NEARBY and share > STRAY_RATIO * max(nearby) + STRAY_SHARE:
+                found.append(index + 1)
+        return found
 
     def flags(self, *, fov_mm: float, scan_length_mm: float) -> list[str]:
         """Words of `vocabulary.FLAGS` that the measurements raise."""
@@ -86,6 +119,7 @@ class Certificate:
             "hu_implausible": self._share(*TISSUE_HU) < TISSUE_SHARE,
             "padding_unapplied": self.unapplied > 0,
             "orientation_suspect": self._bone_behind_body() is False,
+            "slice_implausible": bool(self.implausible()),
         }
         return [flag for flag, up in raised.items() if up]
 
@@ -147,7 +181,28 @@ def measure(
         bins=np.bincount(places.astype(np.intp).ravel(), minlength=BINS + 2),
         body=_located(sparse > BODY_HU, posterior),
         bone=_located(sparse > BONE_HU, posterior),
+        sparse=[_compared(hu, mask)],
     )
+
+
+def _compared(hu: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[np.int16]:
+    """Sparse pixels in the range in which slices are compared; padding is its lower end."""
+    every = max(1, min(hu.shape) // COMPARED_PIXELS)
+    sparse: NDArray[np.int16] = np.clip(
+        hu[::every, ::every], *map(hu.dtype.type, COMPARED_HU)
+    ).astype(np.int16)
+    if mask is not None:
+        sparse[mask[::every, ::every]] = COMPARED_HU[0]
+    return sparse
+
+
+def _stray_share(
+    before: NDArray[np.int16], slice_: NDArray[np.int16], after: NDArray[np.int16]
+) -> float:
+    """Share of the pixels of a slice that lie far outside the range of their two neighbours."""
+    above = slice_ > np.maximum(before, after) + np.int16(STRAY_HU)
+    below = slice_ < np.minimum(before, after) - np.int16(STRAY_HU)
+    return float(np.count_nonzero(above) + np.count_nonzero(below)) / slice_.size
 
 
 def _located(chosen: NDArray[np.bool_], posterior: tuple[float, float]) -> NDArray[np.float64]:

@@ -42,6 +42,8 @@ class CertificateMeasures:
 
     `clipped_low`, `clipped_high`, `padded` and `tissue_share` are shares of the voxels;
     `air_peak_hu` is the middle of the fullest bin of air, None where there is no air.
+    `implausible_slices` are the indices, from the head, of slices that their neighbours contradict;
+    records of earlier releases lack them.
     """
 
     voxels: int
@@ -51,6 +53,7 @@ class CertificateMeasures:
     air_peak_hu: float | None
     tissue_share: float
     bone_behind_body: bool | None
+    implausible_slices: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,11 @@ class ScanRecord:
     raw_bytes: int = 0
     npz_bytes: int = 0
     npz_sha256: str = ""
+
+    @property
+    def implausible_z(self) -> list[float]:
+        """Positions of the implausible slices, mm towards the head."""
+        return [self.z_positions[index] for index in self.certificate.implausible_slices]
 
     def write(self, path: Path) -> None:
         """Write it; the parameters' digest comes first (see `made_with`)."""

@@ -168,10 +168,16 @@ def decode(frame: bytes) -> tuple[NDArray[Any], int]:
 
 
 def _check_length(piece: Interval, used: int, *, last: bool) -> None:
-    """Raise unless an interval has as many bits as were used, and padding to a whole byte."""
+    """Raise unless an interval has as many bits as were used, and padding to a whole byte.
+
+    At the end of the image one or two bytes 00 or FF may follow, which make the length even or are
+    what is left of an end marker.
+    """
     left = 8 * (len(piece.data) - piece.stuffed) - used
-    if last and left >= 8 and piece.data.endswith(b"\0") and not piece.data.endswith(b"\xff\0"):
-        left -= 8  # one zero byte makes the length even, before the end marker or in its place
+    more = left // 8
+    if last and 0 < more <= 2:
+        tail = piece.data[-6:].replace(b"\xff\x00", b"\xff")[-more:]
+        left -= 0 if tail.strip(b"\0\xff") else 8 * more
     if not 0 <= left < 8:
         raise ValueError(
             f"the JPEG stream has {abs(left)} bits {'less' if left < 0 else 'more'} than its image"

@@ -18,9 +18,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-SOC, SIZ, COD, COC, POC = 0xFF4F, 0xFF51, 0xFF52, 0xFF53, 0xFF5F
-PPM, PPT, SOT, SOD, EOC = 0xFF60, 0xFF61, 0xFF90, 0xFF93, 0xFFD9
-START = b"\xff\x4f\xff\x51"
+SIZ, COD, COC, POC = 0xFF51, 0xFF52, 0xFF53, 0xFF5F
+PPM, PPT, SOT, SOD = 0xFF60, 0xFF61, 0xFF90, 0xFF93
+START, END_OF_CODESTREAM = b"\xff\x4f\xff\x51", b"\xff\xd9"
 
 BYPASS, TERMINATE_ALL, HIGH_THROUGHPUT = 0x01, 0x04, 0x40
 """Code-block styles (Table A.19, and Part 15) that decide how passes are split into segments."""
@@ -50,7 +50,7 @@ def _whole(stream: bytes) -> bytes:
     """Return the codestream up to its end marker, adding one that is missing; raise if damaged."""
     coding = _Coding.read(stream)
     end = _check_tiles(stream, coding)
-    return stream[:end] + b"\xff\xd9"
+    return stream[:end] + END_OF_CODESTREAM
 
 
 def _word(data: bytes, index: int, size: int = 2) -> int:
@@ -127,7 +127,7 @@ def _check_tiles(stream: bytes, coding: _Coding) -> int:
     known = coding.packets_known
     while at + 2 <= len(stream) and _word(stream, at) == SOT:
         number, length = _word(stream, at + 4), _word(stream, at + 6, 4)
-        end = at + length if length else stream.rfind(b"\xff\xd9")
+        end = at + length if length else stream.rfind(END_OF_CODESTREAM)
         data = at + 12
         if end > len(stream) or end < data:
             raise ValueError("a tile-part of the JPEG 2000 codestream is cut off")
@@ -138,7 +138,7 @@ def _check_tiles(stream: bytes, coding: _Coding) -> int:
                 raise ValueError("a tile-part of the JPEG 2000 codestream is damaged")
         tiles.setdefault(number, []).append(stream[data + 2 : end])
         at = end
-    if stream[at : at + 2] not in (b"\xff\xd9", b"\xff", b""):
+    if stream[at : at + 2] != END_OF_CODESTREAM and len(stream) > at + 2:
         raise ValueError("a tile-part of the JPEG 2000 codestream does not end where it says")
     if len(tiles) != _tile_count(coding):
         raise ValueError("the JPEG 2000 codestream lacks a tile")
