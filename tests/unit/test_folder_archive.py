@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.fileset import FileSet
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from ctcohort.archives import folder
 from ctcohort.archives.folder import FolderArchive
@@ -454,6 +455,20 @@ def test_identical_files_are_copies(
     expected = [(3, False), (2, False), *[(1, False)] * 4]
     assert [by_uid[ds.SOPInstanceUID] for ds in small_series] == expected
     assert archive.find(Query(("A0000001",)))[0].instances == 6
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, DeflatedExplicitVRLittleEndian])
+def test_copies_of_compressed_files_are_compared_by_their_pixels(
+    tmp_path: Path, store: Path, small_series: Series, open_folder: Opened, syntax: str
+) -> None:
+    other = copy.deepcopy(small_series[1])
+    other.PixelData = b"\x01" + other.PixelData[1:]
+    for name, some in {"a": small_series, "b": [small_series[0], other]}.items():
+        write_files(some, tmp_path / "tree" / name, transfer_syntax=syntax)
+    archive = open_folder(tmp_path / "tree", store)
+    by_uid = {h.sop_instance_uid: (h.copies, h.conflicting) for h in headers(archive)}
+    found = [by_uid[ds.SOPInstanceUID] for ds in small_series]
+    assert found == [(2, False), (2, True), *[(1, False)] * 4]
 
 
 @pytest.mark.parametrize("what", ["a pixel", "a position", "the missing rescale"])

@@ -66,7 +66,13 @@ def _problem(file: DicomFile, stream: BinaryIO) -> str:
             " does not say how",
         )
     if file.length < expected or file.start + file.length > size:
-        return f"pixel data has {min(file.length, size - file.start)} bytes of {expected}"
+        there = min(file.length, size - file.start)
+        if there < file.length:
+            return f"the file ends {file.length - there} bytes before its pixel data does"
+        return (
+            f"its pixel data has {there} bytes, and Rows, Columns, BitsAllocated and NumberOfFrames"
+            f" describe {expected}"
+        )
     return ""
 
 

@@ -100,10 +100,13 @@ class DicomFile:
         """
         assert self.start is not None
         raw = getattr(self.stream, "raw", None)
+        most = min(self.length, most)
         if isinstance(raw, _Inflated):
             raw.limit = self.start + most + 2 * CHUNK
+        else:
+            most = min(most, self.stream.seek(0, os.SEEK_END) - self.start)
         self.stream.seek(self.start)
-        content = self.stream.read(min(self.length, most))
+        content = self.stream.read(most)
         self.stream.read(1)
         return content
 
