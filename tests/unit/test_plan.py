@@ -41,6 +41,7 @@ def write_rows(here: Workdir, selected: list[str]) -> None:
             "row_spacing": 0.7,
             "column_spacing": 0.7,
             "slice_spacing": 5.0,
+            "scan_length_mm": 320.0,
             "estimated_bytes": 34_000_000,
             "selected": True,
             "reason": "selected",
