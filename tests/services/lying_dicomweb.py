@@ -275,7 +275,7 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
                 rows.append(row)
             if level == "instances":
                 rows = rows[: lies.listed or len(rows)]
-                if lies.foreign and rows and not offset:
+                if lies.foreign and rows:
                     rows = [self._foreign(rows[0]), *rows]
             page = min(limit, lies.page or limit)
             start = 0 if lies.ignores_offset else offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ import yaml
 from ctcohort.base.naming import name_of
 
 from ..workflow.conftest import CHEST, Site, write_reports
+from .hospital import REPOSITORY
 from .lying_dicomweb import PROFILES, lying
 from .lying_dimse import PROFILES as DIMSE_PROFILES
 from .lying_dimse import Lies, lying_dimse
@@ -112,3 +114,9 @@ def test_files_that_one_study_refuses_fail_its_job_alone(hospital, stored, tmp_p
     assert not (site.folder / "archive.stop").exists()
     made = {path.stem for path in (site.folder / "processed").glob("*.npz")}
     assert made == {name_of("A0001"), name_of("A 02/B+")}
+
+
+def test_the_table_of_the_docs_names_every_profile():
+    text = (REPOSITORY / "docs/archives/profiles.md").read_text()
+    told = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert told == [*PROFILES, *DIMSE_PROFILES]

@@ -54,7 +54,7 @@ SERIES_FIELDS = (
     "SOPClassUID",
     "InstanceAvailability",
 )
-STUDY_FIELDS = ("NumberOfStudyRelatedSeries",)
+STUDY_FIELDS = ("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances")
 _FIELDS = {"studies": STUDY_FIELDS, "series": SERIES_FIELDS, "instances": ()}
 _UNIQUE = {
     "studies": "StudyInstanceUID",
@@ -125,11 +125,18 @@ class DicomwebArchive(NetworkArchive[Row]):
 
     def find(self, query: Query) -> list[FoundSeries]:
         patience = self.patience()
-        return [
-            self._found(study, row)
-            for uid, study in self.matching_studies(query, patience).items()
-            for row in self._series_of(uid, study, patience)
-        ]
+        found = []
+        for uid, study in self.matching_studies(query, patience).items():
+            rows = self._series_of(uid, study, patience)
+            counts = [self.instance_count(row) for row in rows]
+            if counts.count(0) == 1:  # its count is what the study's leaves
+                rest = _count(study, "NumberOfStudyRelatedInstances") - sum(counts)
+                counts[counts.index(0)] = max(0, rest)
+            found += [
+                self._found(study, row, instances)
+                for row, instances in zip(rows, counts, strict=True)
+            ]
+        return found
 
     def headers(self, series: FoundSeries) -> list[Header]:
         """See `protocol.Archive.headers`.
@@ -216,13 +223,11 @@ class DicomwebArchive(NetworkArchive[Row]):
         return []
 
     def _series_of(self, uid: str, study: Row, patience: Patience) -> list[Row]:
-        count = text_of(study, "NumberOfStudyRelatedSeries")
-        count_of_series = int(count) if count.isdecimal() else 0
-        path = f"/studies/{uid}/series"
-        return self._search("series", path, [], patience, count=count_of_series)
+        path, count = f"/studies/{uid}/series", _count(study, "NumberOfStudyRelatedSeries")
+        return self._search("series", path, [], patience, count=count)
 
-    def _found(self, study: Row, row: Row) -> FoundSeries:
-        modality, instances = text_of(row, "Modality"), self.instance_count(row)
+    def _found(self, study: Row, row: Row, instances: int) -> FoundSeries:
+        modality = text_of(row, "Modality")
         at_most: int | None = None
         if modality not in ("", "CT"):
             at_most = 0
@@ -482,6 +487,11 @@ class _Transfer:
     @property
     def path(self) -> str:
         return f"/studies/{self.study}/series/{self.series}"
+
+
+def _count(row: Row, keyword: str) -> int:
+    text = text_of(row, keyword)
+    return int(text) if text.isdecimal() else 0
 
 
 def _silence(row: Row | None, series: str) -> float:
