@@ -22,7 +22,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workdir:
     monkeypatch.chdir(tmp_path)
     here = Workdir()
     write_rows(here, ["A1", "A/2"])
-    write_sealed_json(here.received("A1"), {"series_uid": "1.2.A1", "instance_count": 64, "bytes": 1})
+    write_sealed_json(
+        here.received("A1"), {"series_uid": "1.2.A1", "instance_count": 64, "bytes": 1}
+    )
     here.volume("A1").parent.mkdir()
     here.volume("A1").touch()
     write_sealed_json(here.record("A1"), {"parameters_digest": PARAMETERS})

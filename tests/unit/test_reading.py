@@ -23,6 +23,7 @@ from ctcohort.dicom.reading import HEADER_LIMIT, UNDEFINED, DicomFile, NotDicom,
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import make_series, write_files
+from ctcohort.release.guard.gather import _named_in_headers
 
 from .opened import KEY
 
@@ -244,3 +245,13 @@ def test_only_the_asked_elements_are_read(instance: Dataset, tmp_path: Path) -> 
     assert "PatientName" in instance
     assert "PatientName" not in file.dataset
     assert facts(file) == facts(opened(content))
+
+
+def test_whom_a_file_without_preamble_names_is_known_to_the_guard(
+    instance: Dataset, tmp_path: Path
+) -> None:
+    whole = written(instance, tmp_path / "made", ImplicitVRLittleEndian)
+    (tmp_path / "raw" / "A1").mkdir(parents=True)
+    (tmp_path / "raw" / "A1" / "1.dcm").write_bytes(whole[data_set(whole) :])
+    named = {value for _, value in _named_in_headers(tmp_path / "raw")}
+    assert {str(instance.PatientName), instance.PatientID, instance.PatientBirthDate} <= named

@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filereader import ENCODED_VR, read_dataset
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -172,6 +173,12 @@ def pixel_bytes(dataset: Any) -> int:
         * dataset.BitsAllocated
     )
     return (bits + 7) // 8
+
+
+def header_at(path: Path, keywords: Iterable[str]) -> FileDataset:
+    """The named elements of a file's header; raises as `open_file` does."""
+    with open(path, "rb") as stream:
+        return open_file(stream, [Tag(keyword) for keyword in keywords]).dataset
 
 
 def _file_meta(stream: BinaryIO) -> FileMetaDataset:

@@ -235,15 +235,12 @@ def _scan(row: Mapping[str, str]) -> Scan:
 
 
 def _burned_in(raw: Path) -> bool | None:
-    from pydicom import dcmread
+    from ctcohort.dicom.headers import text_of
+    from ctcohort.dicom.reading import header_at
 
-    headers = [
-        dcmread(path, stop_before_pixels=True, specific_tags=["BurnedInAnnotation"])
-        for path in raw.glob("*.dcm")
-    ]
-    if not headers:
-        return None
-    return any(header.get("BurnedInAnnotation", "") == "YES" for header in headers)
+    word = "BurnedInAnnotation"
+    said = [text_of(header_at(path, [word]), word) for path in raw.glob("*.dcm")]
+    return "YES" in said if said else None
 
 
 def _columns(carried: Sequence[str], rules: ReleaseSettings) -> tuple[str, ...]:

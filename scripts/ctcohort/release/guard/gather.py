@@ -102,7 +102,8 @@ def _kind(column: str, columns: Mapping[str, str]) -> str:
 
 
 def _named_in_headers(raw: Path) -> Iterator[tuple[str, str]]:
-    from pydicom import dcmread
+    from ctcohort.dicom.headers import text_of
+    from ctcohort.dicom.reading import header_at
 
     kinds = {
         "PatientID": MRN,
@@ -117,9 +118,7 @@ def _named_in_headers(raw: Path) -> Iterator[tuple[str, str]]:
         first = next(iter(sorted(folder.glob("*.dcm"))), None)
         if first is None:
             continue
-        dataset = dcmread(first, stop_before_pixels=True, specific_tags=list(kinds))
+        dataset = header_at(first, kinds)
         for keyword, kind in kinds.items():
-            value = dataset.get(keyword) or ""
-            values = value if isinstance(value, (list, tuple)) else [value]
-            for each in values:
-                yield kind, str(each)
+            for value in text_of(dataset, keyword).split("\\"):
+                yield kind, value
