@@ -208,6 +208,20 @@ def selected_niftis(_wildcards):
     return [f"nifti/{name}.nii.gz" for name in selected_names()]
 
 
+def selected_chunked(_wildcards=None):
+    return [f"chunked/{name}.b2nd" for name in selected_names()]
+
+
+def manifest_chunked(_wildcards):
+    """The chunked volumes that the manifest names: all where this run is asked for them, else those
+    that are there, and who makes them is not asked."""
+    if "chunked" in workflow.dag_settings.targets:
+        return selected_chunked()
+    if not Path("chunked").exists():
+        return []
+    return [before_update(path) for path in selected_chunked() if Path(path).exists()]
+
+
 def chosen_series(wildcards):
     """What a download depends on: the chosen series, and how many instances it has."""
     series, _ = chosen().get(wildcards.acc, ("", 0))

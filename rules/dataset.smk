@@ -30,6 +30,7 @@ rule write_manifest:
         ledger="series.csv",
         splits="splits.csv",
         volumes=selected_volumes,
+        chunked=manifest_chunked,
         reviews=existing(config["reviews"]),
     output:
         manifest="manifest.csv",

@@ -72,3 +72,24 @@ rule export_nifti:
         mem_mb=volume_memory,
     shell:
         'python3 "$CT_COHORT"/export_nifti.py {input.volume:q} {output.nifti:q} > {log:q} 2>&1'
+
+
+rule chunked:
+    input:
+        selected_chunked,
+        "manifest.csv",
+
+
+rule export_chunked:
+    input:
+        volume=made("processed/{acc}.npz"),
+    output:
+        chunked="chunked/{acc}.b2nd",
+    log:
+        "logs/export_chunked/{acc}.log",
+    conda:
+        "../envs/chunked.yaml"
+    resources:
+        mem_mb=volume_memory,
+    shell:
+        'python3 "$CT_COHORT"/export_chunked.py {input.volume:q} {output.chunked:q} > {log:q} 2>&1'

@@ -25,12 +25,17 @@ WORKFLOW = REPOSITORY / "envs" / "workflow.yaml"
 ENVS = sorted(set((REPOSITORY / "envs").glob("*.yaml")) - {WORKFLOW})
 SCRIPTS = REPOSITORY / "scripts"
 
-INDEX_NAMES = {"matplotlib-base": "matplotlib", "snakemake-minimal": "snakemake"}
+INDEX_NAMES = {
+    "matplotlib-base": "matplotlib",
+    "python-blosc2": "blosc2",
+    "snakemake-minimal": "snakemake",
+}
 """conda-forge -> package index, where they differ."""
 
 MODULES = {
     "matplotlib-base": "matplotlib",
     "pillow": "PIL",
+    "python-blosc2": "blosc2",
     "python-calamine": "python_calamine",
     "simpleitk": "SimpleITK",
 }

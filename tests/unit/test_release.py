@@ -29,7 +29,7 @@ from ctcohort.phantoms.writer import make_series, write_files
 from ctcohort.release import release
 from ctcohort.release.datacard import CITATION
 from ctcohort.release.guard.identities import ACCESSION, BIRTH_DATE, MRN, NAME, Identities
-from ctcohort.volume import npz
+from ctcohort.volume import chunked, npz
 from ctcohort.volume.record import ScanRecord
 from tests.records import scan_record
 
@@ -499,6 +499,7 @@ def test_the_columns_are_chosen_one_by_one() -> None:
     """A column that the manifest gains is not released before somebody decides so."""
     withheld = {"accession", "patient", "status", "status_reason", "series_uid_hash", "age_years"}
     withheld |= {"sex", "raw_bytes", "npz_bytes", "review", "body_part", "regions"}
+    withheld |= {"full_filename_b2nd"}
     told = {"split", "flags", *release.LOG, *release.MEASURED}
     assert told | withheld == set(manifest.COLUMNS)
 
@@ -570,3 +571,36 @@ def test_the_table_is_safe_in_a_spreadsheet(rules: ReleaseSettings) -> None:
     (row,) = metadata().values()
     assert row["nodule"] == '\'=HYPERLINK("http://x")'
     assert row["z_error_mm"] == "-0.5"
+
+
+def chunk(accession: str) -> dict[str, Any]:
+    row = include(accession)
+    chunked.write(Path("processed") / row["full_filename_npz"], Path(f"chunked/{accession}.b2nd"))
+    return {**row, "full_filename_b2nd": f"{accession}.b2nd"}
+
+
+def test_chunked_volumes_are_released_on_request(rules: ReleaseSettings) -> None:
+    write_manifest([chunk("A1"), chunk("A2")])
+    make(rules)
+    assert not list(Path("release").glob("*.b2nd"))
+    asked = replace(rules, chunked=True)
+    assert make(asked) == ["release/ has 2 scans"]
+    for accession, name in names().items():
+        released = Path("release") / f"{name}.b2nd"
+        assert released.read_bytes() == Path(f"chunked/{accession}.b2nd").read_bytes()
+        assert f"{sha256(released)}  {name}.b2nd" in Path("release/SHA256SUMS").read_text()
+    assert "`*.b2nd`" in Path("release/README.md").read_text()
+    assert make(asked) == ["release/ has 2 scans, as before: nothing to do"]
+    make(rules)
+    assert not list(Path("release").glob("*.b2nd"))
+
+
+def test_a_chunked_volume_of_other_voxels_is_not_released(rules: ReleaseSettings) -> None:
+    write_manifest([chunk("A1")])
+    include("A2")
+    chunked.write(Path("processed/A2.npz"), Path("chunked/A1.b2nd"))
+    with pytest.raises(InputError, match=r"chunked/A1.b2nd: has other voxels"):
+        make(replace(rules, chunked=True))
+    write_manifest([include("A1")])
+    with pytest.raises(InputError, match=r"names no chunked volume of A1; run snakemake chunked"):
+        make(replace(rules, chunked=True))

@@ -13,7 +13,7 @@ import pytest
 from ctcohort.base.files import write_table
 from ctcohort.dataset import manifest
 from ctcohort.phantoms.anatomy import Rigid
-from ctcohort.volume import npz
+from ctcohort.volume import chunked, npz
 from ctcohort.volume.nifti import export
 
 SHAPE = (40, 50, 60)
@@ -25,7 +25,7 @@ TORCH = pytest.mark.skipif(
 
 def blocks(page: Path, *, torch: bool) -> list[str]:
     found = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(found) == 7
+    assert len(found) == 9
     return [block for block in found if ("import torch" in block) == torch]
 
 
@@ -48,7 +48,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         npz.write(volume, {key: arrays[key] for key in ("ct", "spacing", "origin", "direction")})
         (folder / "nifti").mkdir(exist_ok=True)
         export(volume, folder / "nifti" / f"{accession}.nii.gz")
+        chunked.write(volume, folder / "chunked" / f"{accession}.b2nd")
         made = {"status": "included", "full_filename_npz": volume.name}
+        made["full_filename_b2nd"] = f"{accession}.b2nd"
         rows.append({"accession": accession, "split": split, "nodule": nodule, **made})
     rows.append({"accession": "DEMO0006", "split": "train", "nodule": "", "status": "excluded"})
     write_table(folder / "manifest.csv", (*manifest.COLUMNS, "nodule"), rows)
@@ -73,6 +75,10 @@ def test_the_page_without_torch(repository: Path) -> None:
     assert page["labels"] == {name: nodule for name, (_, nodule) in SCANS.items()}
     assert [row["accession"] for row in page["train"]] == ["DEMO0001", "DEMO0002"]
     assert np.allclose(page["back"], (page["z"], page["y"], page["x"]))
+    assert np.array_equal(page["patch"], page["ct"][8:24, 10:42, 5:37])
+    with np.load("processed/DEMO0001.npz") as npz_file:
+        for key, value in page["placed"].items():
+            assert np.array_equal(value, npz_file[key])
     assert np.array_equal(page["slab"], page["ct"][8:24])
     assert np.allclose(page["point"], page["place"])
     assert page["voxel"] == page["ct"][page["z"], page["y"], page["x"]]
@@ -88,6 +94,35 @@ def test_the_page_without_torch(repository: Path) -> None:
     assert water == pytest.approx({"lung": 0.9, "soft": 0.4, "bone": 0.3})
     assert page["window"](np.array([-1000]), -600, 1500)[0] == pytest.approx(0.23, abs=0.005)
     assert page["window"](np.array([1000]), 300, 1500)[0] == pytest.approx(0.97, abs=0.005)
+
+
+@pytest.mark.usefixtures("inside")
+def test_the_dataset_of_patches(repository: Path) -> None:
+    page = run(blocks(repository / "docs" / "using-the-data.md", torch=False))
+    patches, batch = page["patches"], page["batch"]
+    assert batch.shape == (8, 32, 32, 32)  # two scans of the set, four each
+    assert batch.dtype == np.float32
+    for index, patch in enumerate(batch):
+        with np.load(f"processed/DEMO000{1 + index % 2}.npz") as scan:
+            views = np.lib.stride_tricks.sliding_window_view(scan["ct"], (32, 32, 32))
+        assert any(np.array_equal(view, patch) for view in views.reshape(-1, 32, 32, 32))
+    assert len({patch.tobytes() for patch in batch}) == len(batch)
+    assert np.array_equal(patches[3], batch[3])
+    patches.set_epoch(1)
+    assert not np.array_equal(patches[3], batch[3])
+    small = page["Patches"](".", "val", size=48)[0]
+    with np.load("processed/DEMO0003.npz") as scan:
+        assert np.array_equal(small[:20, :30, :40], scan["ct"])
+    assert (small[20:] == -1000).all()
+
+
+@pytest.mark.usefixtures("inside")
+def test_patches_say_what_is_missing(repository: Path, tmp_path: Path) -> None:
+    page = run(blocks(repository / "docs" / "using-the-data.md", torch=False))
+    row = {"accession": "A1", "split": "train", "status": "included", "full_filename_b2nd": ""}
+    write_table(tmp_path / "manifest.csv", manifest.COLUMNS, [row])
+    with pytest.raises(FileNotFoundError, match="snakemake chunked"):
+        page["Patches"](tmp_path, "train")
 
 
 WINDOWS = {"lung": (-600, 1500), "soft": (40, 400), "bone": (300, 1500)}

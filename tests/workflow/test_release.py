@@ -27,6 +27,7 @@ from tests.workflow.conftest import (
     write_reports,
     write_scan,
 )
+from tests.workflow.test_commands import refused
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_the_demo_holds_no_identifier_where_none_may_be(tmp_path: Path) -> None:
             "release.key_table": str(tmp_path / "names.csv"),
         }
     )
-    site.run("--", "all", "pictures", "scrolls", "nifti", "report.html")
+    site.run("--", "all", "pictures", "scrolls", "nifti", "chunked", "report.html")
     site.run("--nolock", "--", "release")
     site.script("status.py")
     assert len(released(site)) == 7
@@ -242,6 +243,32 @@ def test_nifti_of_every_volume(site: Site) -> None:
         f"{TWO}.nii.gz",
     ]
     assert site.run("--", "nifti").jobs == set()
+
+
+def test_chunked_of_every_volume(site: Site) -> None:
+    """The manifest names them, verify reads them, and no other run asks for them."""
+    run = site.run("--", "chunked")
+    assert run.jobs == {"chunked", "write_manifest", *jobs("export_chunked", ONE, TWO)}
+    assert {row["full_filename_b2nd"] for row in site.rows("manifest.csv")} == {
+        f"{ONE}.b2nd",
+        f"{TWO}.b2nd",
+        "",
+    }
+    assert site.run("--", "chunked").jobs == set()
+    assert site.run().jobs == set()
+    site.script("verify.py")
+    path = site.folder / "chunked" / f"{ONE}.b2nd"
+    path.write_bytes((site.folder / "chunked" / f"{TWO}.b2nd").read_bytes())
+    said = refused(site, "verify.py")
+    assert f"chunked/{ONE}.b2nd: has " in said
+    assert "run snakemake chunked" in said
+    path.unlink()
+    assert site.run("--", "chunked").jobs == {
+        "chunked",
+        "write_manifest",
+        *jobs("export_chunked", ONE),
+    }
+    site.script("verify.py")
 
 
 def test_no_release_during_a_run(keyed: Site) -> None:

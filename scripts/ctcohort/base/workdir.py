@@ -15,7 +15,8 @@ PICTURE = "qc/{}.png"
 THUMBNAIL = "qc/thumbnails/{}.webp"
 SCROLL = "qc/scrolls/{}.webp"
 NIFTI = "nifti/{}.nii.gz"
-RESULTS = (RAW, PARTIAL, RECEIVED, VOLUME, RECORD, PICTURE, THUMBNAIL, SCROLL, NIFTI)
+CHUNKED = "chunked/{}.b2nd"
+RESULTS = (RAW, PARTIAL, RECEIVED, VOLUME, RECORD, PICTURE, THUMBNAIL, SCROLL, NIFTI, CHUNKED)
 """Paths of one selected scan; ``{}`` stands for the accession as a file name."""
 
 FAILURE = "failures/{}.json"
@@ -109,6 +110,10 @@ class Workdir:
     def record(self, name: str) -> Path:
         """The scan record: everything measured and done."""
         return self.root / RECORD.format(name)
+
+    def chunked(self, name: str) -> Path:
+        """The volume in pieces that can be read alone, where somebody asked for it."""
+        return self.root / CHUNKED.format(name)
 
     def picture(self, name: str) -> Path:
         """Three planes through the volume."""

@@ -69,6 +69,7 @@ class ReleaseSettings:
     min_age: float | None = None
     faces: str = "exclude"
     reviewed_only: bool = False
+    chunked: bool = False
     licence: str | None = None
     about: str | None = None
     scanner_terms: tuple[str, ...] | None = None

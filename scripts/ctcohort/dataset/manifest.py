@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import read_table
+from ctcohort.base.files import head, read_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.privacy import pseudonym
 from ctcohort.base.reasons import ACCESSION_REASONS, REFUSED, SELECTED
@@ -79,11 +79,15 @@ COLUMNS = (
     "raw_bytes",
     "npz_bytes",
     "npz_sha256",
+    "full_filename_b2nd",
     "algorithm_version",
     "review",
 )
 """Down to `transform`, the columns of the RAD-ChestCT log keep their names; `columns.carry`
 follows."""
+
+CHUNKED_HEAD = 4096
+"""Characters of a chunked volume that hold its metadata, and more."""
 
 COVERAGE = 0.75
 """Share of the longest usable series below which a scan is flagged (rule 16)."""
@@ -219,7 +223,7 @@ def _made(
     chosen: Mapping[str, str],
     key: bytes | None,
 ) -> dict[str, Any]:
-    volume = here.volume(name)
+    volume, chunked = here.volume(name), here.chunked(name)
     failure = failure_of(here, name)
     if failure is not None:
         return {"status": "failed", "status_reason": failure["reason"]}
@@ -273,8 +277,14 @@ def _made(
         "raw_bytes": record.raw_bytes,
         "npz_bytes": record.npz_bytes,
         "npz_sha256": record.npz_sha256,
+        "full_filename_b2nd": chunked.name if _is_of(chunked, record.npz_sha256) else "",
         "algorithm_version": record.algorithm_version,
     }
+
+
+def _is_of(chunked: Path, npz_sha256: str) -> bool:
+    """Whether a chunked volume is there and says that it was made of this very npz."""
+    return npz_sha256 in head(chunked, CHUNKED_HEAD)
 
 
 def _fields(record: object, *names: str) -> dict[str, Any]:

@@ -82,6 +82,8 @@ def _scan(here: Workdir, row: Mapping[str, str], *, raw: bool) -> list[str]:
             f"{volume}: its bytes have changed (SHA-256 is not that of the manifest);"
             f" delete {volume} and run again"
         )
+    if not lines and row["full_filename_b2nd"]:
+        lines += _chunked(here.chunked(name), volume)
     try:
         if ScanRecord.read(record).npz_sha256 != row["npz_sha256"]:
             lines.append(f"{record}: is of another volume than the manifest's")
@@ -93,6 +95,15 @@ def _scan(here: Workdir, row: Mapping[str, str], *, raw: bool) -> list[str]:
     elif received.parent.exists():
         lines += _received(received)
     return lines
+
+
+def _chunked(path: Path, volume: Path) -> list[str]:
+    """Whether a chunked volume still has every voxel of its npz, of which each is read whole."""
+    from ctcohort.volume.chunked import difference
+
+    cure = f"delete {path} and run snakemake chunked"
+    found = difference(path, volume) if path.exists() else f"{path}: {seals.MISSING}"
+    return [f"{found}; {cure}"] if found else []
 
 
 def _received(path: Path) -> list[str]:

@@ -73,7 +73,8 @@ def card(
         "Files": [
             "- `trn*.npz`, `val*.npz`, `tst*.npz`: the volumes. A name is never given twice; gaps"
             " in the numbers are scans that were withdrawn or left out.\n"
-            "- `metadata.csv`: one row per volume.\n"
+            + ("- `*.b2nd`: each again as Blosc2, to read patches.\n" * rules.chunked)
+            + "- `metadata.csv`: one row per volume.\n"
             "- `SHA256SUMS`: check with `sha256sum -c SHA256SUMS`.",
             LOADING.rstrip(),
             "Index 0 along z is the topmost slice, y runs to the patient's back, x to the patient's"

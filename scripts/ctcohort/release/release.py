@@ -45,7 +45,9 @@ HERE = Workdir()
 FOLDER, LEFT_OUT, LOCK = HERE.release, HERE.left_out, HERE.release_lock
 
 METADATA, CARD, CHECKSUMS = "metadata.csv", "README.md", "SHA256SUMS"
-_OURS = re.compile(rf"{key_table.NAME.pattern}\.npz|{METADATA}|{re.escape(CARD)}|{CHECKSUMS}")
+_OURS = re.compile(
+    rf"{key_table.NAME.pattern}\.(npz|b2nd)|{METADATA}|{re.escape(CARD)}|{CHECKSUMS}"
+)
 
 WHO = ("NoteAcc_DEID", "VolumeAcc_DEID", "MRN_DEID", "PatientAge", "PatientSex")
 """Columns of the published RAD-ChestCT table."""
@@ -99,6 +101,10 @@ class Scan:
     @property
     def volume(self) -> Path:
         return HERE.volume(name_of(self.accession))
+
+    @property
+    def chunked(self) -> Path:
+        return HERE.chunked(name_of(self.accession))
 
 
 @contextmanager
@@ -167,14 +173,15 @@ def make(
             about=_about(rules.about),
         ).encode(),
     }
-    texts[CHECKSUMS] = _checksums(named, texts)
+    sums = _sums(named, rules, threads)
+    texts[CHECKSUMS] = _checksums(sums, texts)
     told = [f"left out: {_counted(left_out.values())}; {LEFT_OUT} names them"] if left_out else []
     has = f"release/ has {len(named)} scan{'s' if len(named) > 1 else ''}"
-    if _is_there(final, named, texts, threads):
+    if _is_there(final, sums, texts, threads):
         return [f"{has}, as before: nothing to do", *told]
     part = final.with_name(f".{final.name}.part")
     try:
-        proven = _build(part, final, named, texts, threads)
+        proven = _build(part, final, named, sums, texts, threads)
         sought = identities(_common_words(metadata, carried))
         _guard(part, proven, sought)
         _put(part, final)
@@ -338,10 +345,27 @@ def _table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> byte
     return text.getvalue().encode()
 
 
-def _checksums(named: Sequence[tuple[str, Scan]], texts: Mapping[str, bytes]) -> bytes:
-    """Format checksums as ``sha256sum`` writes and checks them."""
+def _sums(
+    named: Sequence[tuple[str, Scan]], rules: ReleaseSettings, threads: int
+) -> dict[str, str]:
+    """SHA-256 of every volume's files, by their names in the release."""
     sums = {f"{name}.npz": scan.row["npz_sha256"] for name, scan in named}
-    sums |= {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+    if not rules.chunked:
+        return sums
+    lacking = [scan.accession for _, scan in named if not scan.row["full_filename_b2nd"]]
+    if lacking:
+        raise InputError(
+            f"release.chunked: manifest.csv names no chunked volume of {_some(lacking)}; run"
+            " snakemake chunked first"
+        )
+    with ThreadPoolExecutor(threads) as pool:
+        there = pool.map(sha256, (scan.chunked for _, scan in named))
+        return sums | {f"{name}.b2nd": sum_ for (name, _), sum_ in zip(named, there, strict=True)}
+
+
+def _checksums(sums: Mapping[str, str], texts: Mapping[str, bytes]) -> bytes:
+    """Format checksums as ``sha256sum`` writes and checks them."""
+    sums = {**sums, **{name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}}
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
 
 
@@ -358,13 +382,12 @@ def _about(path: str | None) -> str:
 
 
 def _is_there(
-    final: Path, named: Sequence[tuple[str, Scan]], texts: Mapping[str, bytes], threads: int
+    final: Path, sums: Mapping[str, str], texts: Mapping[str, bytes], threads: int
 ) -> bool:
     """Return True if the release is what would be made, by its texts and its volumes' checksums."""
     if not final.is_dir():
         return False
     there = {path.name: path for path in final.iterdir()}
-    sums = {f"{name}.npz": scan.row["npz_sha256"] for name, scan in named}
     if there.keys() != texts.keys() | sums.keys():
         return False
     if any(there[name].read_bytes() != text for name, text in texts.items()):
@@ -377,6 +400,7 @@ def _build(
     part: Path,
     final: Path,
     named: Sequence[tuple[str, Scan]],
+    sums: Mapping[str, str],
     texts: Mapping[str, bytes],
     threads: int,
 ) -> list[Path]:
@@ -412,8 +436,26 @@ def _build(
             raise InputError(f"{scan.volume}: {proof.faults[0]}; it is not released")
         return [] if proof.wide else [target]
 
+    def take_all(each: tuple[str, Scan]) -> list[Path]:
+        name, scan = each
+        beside = f"{name}.b2nd" in sums
+        return [*take(each), *(_chunked(scan, part / f"{name}.b2nd") if beside else ())]
+
     with ThreadPoolExecutor(threads) as pool:
-        return [path for proven in pool.map(take, named) for path in proven]
+        return [path for proven in pool.map(take_all, named) for path in proven]
+
+
+def _chunked(scan: Scan, target: Path) -> list[Path]:
+    """Copy a chunked volume beside its npz, of which it must hold every voxel."""
+    from ctcohort.release.guard.chunked_file import is_proven
+    from ctcohort.volume.chunked import difference
+
+    copy(scan.chunked, target)
+    found = difference(target, target.with_suffix(".npz"))
+    if found or not is_proven(target):
+        what = found.removeprefix(f"{target}: ") or "was made by another version of Blosc2"
+        raise InputError(f"{scan.chunked}: {what}; delete it and run snakemake chunked")
+    return [target]
 
 
 def _guard(part: Path, proven: Sequence[Path], identities: Identities) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import io
 import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ctcohort.base.faults import InputError
 from ctcohort.base.files import write_bytes
+
+KEYS = ("ct", "spacing", "origin", "direction")
+"""The arrays of a volume."""
 
 WORTH = {1: 0.0075, 2: 0.015}
 """By level, the share of its bytes that the next one must save."""
@@ -87,6 +93,25 @@ def write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     count = len(directory)
     end = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, count, count, size, offset, 0)
     write_bytes(path, *chunks, *directory, end)
+
+
+def read(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a volume's npz by their names, in the order of `KEYS`.
+
+    Raises
+    ------
+    InputError
+        Not a volume of this workflow.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError
+        with open(path, "rb") as stream, np.load(stream) as arrays:
+            if set(arrays.files) != set(KEYS):
+                raise ValueError
+            return {key: arrays[key] for key in KEYS}
+    except (ValueError, zipfile.BadZipFile, zlib.error):
+        raise InputError(f"{path}: expected an npz with {', '.join(sorted(KEYS))}") from None
 
 
 def level(content: Any) -> int:
