@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/patches/run.py VOLUME.npz [VOLUME.npz ...]
 
-Needs zarr beside the project's own packages. Each volume is written as npz, as ``.npy`` for a memory
-map, as NIfTI, zarr and ``.b2nd``; of each are measured its size, the CPU seconds to write it, to read
-it whole and to read a random cube of 64 voxels, on one thread, files in the page cache, every cube
-compared with the npz. Writes `benchmarks/patches/results.md`.
+Needs zarr beside the project's own packages. Each volume is written as npz, as ``.npy`` for a
+memory map, as NIfTI, zarr and ``.b2nd``. Of each are measured its size, the CPU seconds to write it,
+to read it whole and to read a random cube of 64 voxels: on one thread, files in the page cache,
+every cube compared with the npz. Writes `benchmarks/patches/results.md`.
 """
 
 import argparse
@@ -117,9 +117,9 @@ def main() -> None:
     parser.add_argument("volumes", type=Path, nargs="+")
     options = parser.parse_args()
     lines = [
-        "One thread, CPU seconds, files in the page cache. Writing includes reading the npz. Patches"
-        f" are random cubes\nof {CUBE} voxels, each from a file that is opened for it; all are compared"
-        " with the npz.",
+        "One thread, CPU seconds, files in the page cache. Writing includes reading the npz.",
+        f"Patches are random cubes of {CUBE} voxels, each from a file that is opened for it; all",
+        "are compared with the npz.",
         "",
         "| volume | format | bytes / npz | write s | whole s | times faster | patch ms |"
         " patches/s | times faster |",

@@ -355,7 +355,7 @@ def _sums(
     lacking = [scan.accession for _, scan in named if not scan.row["full_filename_b2nd"]]
     if lacking:
         raise InputError(
-            f"release.chunked: manifest.csv names no chunked volume of {_some(lacking)}; run"
+            f"release.chunked: manifest.csv names no chunked volume of {some(lacking)}; run"
             " snakemake chunked first"
         )
     with ThreadPoolExecutor(threads) as pool:
