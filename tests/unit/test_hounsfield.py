@@ -248,6 +248,19 @@ def test_pixels_can_come_beside_their_dataset() -> None:
     assert stored_values(ds, data).ravel().tolist() == [7, 8]
 
 
+def test_the_named_elements_are_all_that_pixels_and_padding_need() -> None:
+    whole = plain([5, 63000, 63001, 7], Rows=2, Columns=2, NumberOfFrames=1, SamplesPerPixel=1)
+    whole.PixelPaddingValue, whole.PixelPaddingRangeLimit = 63000, 63001
+    needed = [element for element in whole if element.keyword in pixels.PIXEL_KEYWORDS]
+    part = Dataset()
+    part.file_meta = whole.file_meta
+    part.update({element.tag: element for element in needed})
+    data = memoryview(whole.PixelData)
+    assert stored_values(part, data).tolist() == [[[5, 63000], [63001, 7]]]
+    assert padding_of(part) == Padding(63000, 63001)
+    assert "HighBit" in pixels.PIXEL_KEYWORDS
+
+
 @pytest.mark.parametrize("high", [12, 15])
 def test_values_that_do_not_begin_at_bit_0_are_a_fault(high: int) -> None:
     with pytest.raises(Fault, match=f"HighBit is {high} with BitsStored 12, expected 11") as caught:
