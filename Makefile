@@ -8,12 +8,13 @@ VENV = .venv
 CT_COHORT_ENV ?= $(VENV)
 BIN = $(CT_COHORT_ENV)/bin
 
-.PHONY: help env directory slurm merge demo test mutants chaos fuzz lint status page explain verify prune purge guard release check-archive key lock
+.PHONY: help env directory slurm merge demo table test mutants chaos fuzz lint status page explain verify prune purge guard release check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo             set up and run the whole workflow on a small made-up hospital"
 	@echo "make test             set up and run the tests"
+	@echo "make table FROM=... DIR=...   a starter reports.csv of a tree of DICOM files"
 	@echo "make env              only set up .venv"
 	@echo "make slurm            add what the profiles for schedulers need to .venv"
 	@echo "make merge DIRS=... INTO=...   one data set of the partitions' working directories"
@@ -63,13 +64,19 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 demo: env
 	@$(BIN)/python scripts/make_demo.py demo
 	@echo "running the workflow on demo/ ..."
-	@$(BIN)/snakemake --directory demo --cores $(CORES) --quiet rules progress reason host -- all report.html
-	@$(BIN)/python scripts/status.py --directory demo
+	@$(BIN)/snakemake --directory demo --cores $(CORES) --quiet reason host -- all report.html
 	@echo
 	@echo "volumes   demo/processed/*.npz"
 	@echo "manifest  demo/manifest.csv"
 	@echo "pictures  demo/qc/*.png"
 	@echo "page      demo/report.html: open it in a browser"
+
+# it reaches the command by the environment, as it was typed: make expands no $ in it
+override FROM := $(value FROM)
+export FROM
+
+table: env directory
+	@$(BIN)/python scripts/make_table.py --directory "$(DIR)"
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n $$(nproc 2>/dev/null || echo 2) --dist loadgroup $(TESTS)

@@ -1,11 +1,26 @@
 # ct-cohort: a radiology report table and an archive -> machine-learning-ready CT volumes
+import sys
+
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.0")
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from ctcohort.base.faults import InputError
+from ctcohort.config.loading import check_file, refuse_other_names
 
 
 configfile: workflow.source_path("config.yaml")
 
+
+try:
+    if Path("config.yaml").exists():
+        check_file(Path("config.yaml"))
+    elif not workflow.config_settings.configfiles:
+        refuse_other_names(Path())
+except InputError as error:
+    raise WorkflowError(str(error)) from None
 
 if Path("config.yaml").exists():
 

@@ -9,15 +9,18 @@ import sys
 import snakemake
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ExecMode, RerunTrigger
-
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from ctcohort.series import series_table
 from ctcohort.base.faults import InputError
 from ctcohort.base import seals
 from ctcohort.base.files import head, write_lines
+from ctcohort.dataset import screen
 from ctcohort.dataset.lost_jobs import record_lost_jobs
+from ctcohort.dataset.story import snakemake_on
+from ctcohort.dataset.summary import summary, told_forecast
 from ctcohort.volume.memory import CLUSTER_MB, THREAD_MB, peak_mb
 from ctcohort.base.workdir import Workdir
 from ctcohort.base.naming import NAME_PATTERN, accession_of, name_of
@@ -28,7 +31,10 @@ from ctcohort.dataset.finished import (
     is_finished,
     missing_files,
 )
+from ctcohort.config import paths
 from ctcohort.config.checking import check, typed
+from ctcohort.config.loading import check_file
+from ctcohort.config.replaced import mark
 from ctcohort.config.settings import (
     canonical,
     canonical_verdict,
@@ -44,9 +50,18 @@ gc.set_threshold(50_000, 20, 100)
 
 HERE = Workdir()
 SCHEMA = yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text())
+DEFAULTS = yaml.safe_load(Path(workflow.source_path("../config.yaml")).read_text())
+NEED_NO_DATA = {"environments", "--lint", "--list-rules", "--list-target-rules", "--unlock"}
+"""Words of a command line that asks for nothing of a working directory."""
+
 config.update(typed(config, SCHEMA))
 try:
-    check(config, SCHEMA)
+    for path in workflow.config_settings.configfiles:
+        check_file(Path(path))
+    paths.expand(config)
+    # one of a run's jobs may be where not every path is
+    is_for_data = workflow.is_main_process and not NEED_NO_DATA & set(sys.argv)
+    check(config, SCHEMA, DEFAULTS, files=is_for_data)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -91,18 +106,6 @@ os.environ.update(
 
 ARCHIVE_SHARES = 1_000_000  # of the archive, as declared in the profiles
 ARCHIVE_SHARE = ARCHIVE_SHARES // connections_of(config)  # one connection's: no more run at once
-
-
-def report_table(_wildcards):
-    """The report table; if it is missing, say where it is expected before Snakemake stops."""
-    path = Path(config["reports"])
-    if not path.exists():
-        print(
-            f"error: reports: {path.absolute()} does not exist; expected the report table. Put it"
-            " there, name another in config.yaml, or give the working directory with --directory",
-            file=sys.stderr,
-        )
-    return str(path)
 
 
 def existing(path):
@@ -245,19 +248,30 @@ def ledger_of(wildcards):
 
 
 @functools.cache
-def noted(stage, parameters):
+def noted(stage, parameters, *tables):
     """A file that holds a stage's `parameters`, and whose time stamp says since when.
 
     Snakemake's own memory of parameters goes with `.snakemake`. This file stays, and is written
-    while the DAG is built: a file that a job makes reruns everything that depends on it.
+    while the DAG is built: a file that a job makes reruns everything that depends on it. A second
+    line stands for the content of `tables`, once they were replaced.
     """
     path = HERE.parameters(stage)
-    if head(path, len(parameters) + 2) != f"{parameters}\n":
-        try:
-            write_lines(path, [parameters])
-        except InputError as error:
-            raise WorkflowError(f"error: {error}") from None
+    lines = [parameters]
+    try:
+        if tables and (word := mark(path.with_suffix(".tables"), tables)):
+            lines.append(word)
+        text = "".join(f"{line}\n" for line in lines)
+        if head(path, len(text) + 1) != text and (any(lines) or path.exists()):
+            write_lines(path, lines)
+    except InputError as error:
+        raise WorkflowError(f"error: {error}") from None
     return str(path)
+
+
+def noted_reviews(_wildcards):
+    """A note of the reviews' content as the manifest's input; none while it is the first, so that a
+    data set of an earlier release stays as it is."""
+    return existing(noted("reviews", "", config["reviews"]))
 
 
 def other_parameters(wildcards):
@@ -277,12 +291,46 @@ def volume_memory(wildcards, attempt, threads):
     return attempt * (memory + (threads - 1) * THREAD_MB + beside)
 
 
+def follows_jobs():
+    """Whether Snakemake's own account of jobs is not asked for, so that one line can stand for it."""
+    settings = workflow.output_settings
+    asked_for = settings.verbose or settings.printshellcmds or settings.debug_dag
+    return not asked_for and not {Quietness.ALL, Quietness.PROGRESS} & set(settings.quiet or ())
+
+
+def expected_sizes():
+    """Estimated bytes of each selected series, by the accession's file name."""
+    rows = series_table.selected(HERE.series) if HERE.series.exists() else ()
+    return {name_of(row["accession"]): float(row["estimated_bytes"] or 0) for row in rows}
+
+
+ENDINGS = []
+"""What is called when a run ends."""
+
+
+def end_screen():
+    """Say what became of each accession, unless a command was asked for that has its own words."""
+    while ENDINGS:
+        ENDINGS.pop()()
+    targets = set(workflow.dag_settings.targets)
+    if targets & {"check_archive", "environments", "guard", "prune", "purge", "release"}:
+        return
+    if "series.csv" in targets:
+        screen.say(told_forecast(HERE, config))
+    screen.say(summary(HERE, config, again=f"{snakemake_on(HERE)} --cores all"))
+
+
 onstart:
     if config["raw"] == "delete":
         print("raw: delete is set: a volume that must be made again is downloaded again.")
+    if follows_jobs():
+        ENDINGS.append(screen.show(logger, HERE, expected_sizes))
+
+
+onsuccess:
+    end_screen()
 
 
 onerror:
     record_lost_jobs(HERE)
-    if any(HERE.failures.glob("*.json")):
-        print("Some jobs failed. `make status` groups them by cause and says what to do next.")
+    end_screen()

@@ -32,6 +32,7 @@ rule write_manifest:
         volumes=selected_volumes,
         chunked=manifest_chunked,
         reviews=existing(config["reviews"]),
+        noted=noted_reviews,
     output:
         manifest="manifest.csv",
     log:

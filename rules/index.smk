@@ -4,7 +4,9 @@ checkpoint index_series:
         cohort="cohort.csv",
         exclusions=config["exclusions"] or [],
         merged_mrns=config["merged_mrns"] or [],
-        parameters=lambda wildcards: noted("index", f"{SERIES}{VERDICT}"),
+        parameters=lambda wildcards: noted(
+            "index", f"{SERIES}{VERDICT}", config["exclusions"], config["merged_mrns"]
+        ),
         ask_again=existing("index/ask_again.txt"),
     output:
         ledger="series.csv",

@@ -1,8 +1,10 @@
 rule select_accessions:
     input:
-        reports=report_table,
+        reports=config["reports"],
         merged_mrns=config["merged_mrns"] or [],
-        parameters=lambda wildcards: noted("select", f"{COLUMNS}{SELECT}{PARTITION}"),
+        parameters=lambda wildcards: noted(
+            "select", f"{COLUMNS}{SELECT}{PARTITION}", config["reports"], config["merged_mrns"]
+        ),
     output:
         accessions="accessions.txt",
         protocols="protocols.csv",

@@ -18,7 +18,9 @@ from jsonschema import Draft202012Validator
 
 from ctcohort.base.faults import InputError
 from ctcohort.base.privacy import private_key
+from ctcohort.config import paths
 from ctcohort.config.checking import check, typed
+from ctcohort.config.loading import check_file, refuse_other_names
 from ctcohort.config.settings import (
     SelectSettings,
     SeriesSettings,
@@ -62,6 +64,17 @@ KEYS = sorted(schema_keys(SCHEMA))
 LEAVES = [path for path in KEYS if "examples" in schema_node(path)]
 
 
+NEEDED: dict[str, dict[str, Any]] = {
+    "stratify": {"columns.carry": ["nodule"]},
+    "timezone": {"archive.hours": ["sat,sun"]},
+    "credentials": {"archive.dicomweb.auth": "basic"},
+    "token_url": {"archive.dicomweb.auth": "oauth2_refresh"},
+    "client_key": {"archive.dicomweb.client_certificate": "client.pem"},
+    "move_port": {"archive.dimse.method": "move", "archive.connections": 1},
+}
+"""Key -> what gives it its effect."""
+
+
 def with_value(path: tuple[str, ...], value: object) -> dict[str, Any]:
     config = copy.deepcopy(CONFIG)
     section = config
@@ -73,7 +86,7 @@ def with_value(path: tuple[str, ...], value: object) -> dict[str, Any]:
 
 def complaints(config: dict[str, Any]) -> list[str]:
     with pytest.raises(InputError) as caught:
-        check(config, SCHEMA)
+        check(config, SCHEMA, CONFIG)
     first, *lines = str(caught.value).splitlines()
     assert first == "the config is not valid:"
     return [line.strip() for line in lines]
@@ -83,7 +96,7 @@ def complaints(config: dict[str, Any]) -> list[str]:
 
 
 def test_the_defaults_are_valid() -> None:
-    check(CONFIG, SCHEMA)
+    check(CONFIG, SCHEMA, CONFIG)
 
 
 def test_the_schema_is_one() -> None:
@@ -102,8 +115,13 @@ def test_every_key_is_described_with_an_example_that_is_valid(path: tuple[str, .
         assert len(node["examples"]) == 1
         example = yaml.safe_load(str(node["examples"][0]))
         config = with_value(path, example)
-        config["columns"]["carry"] = config["columns"]["carry"] or ["nodule"]  # to stratify by
-        check(config, SCHEMA)
+        for needed, value in NEEDED.get(path[-1], {}).items():
+            at = config
+            *sections, last = needed.split(".")
+            for section in sections:
+                at = at[section]
+            at[last] = value
+        check(config, SCHEMA, CONFIG)
     else:
         assert node["additionalProperties"] is False
         assert sorted(node["required"]) == sorted(node["properties"])
@@ -167,12 +185,39 @@ def test_shares_that_do_not_sum_to_one_are_named() -> None:
     assert line.startswith("splits: train, val and test sum to 1.1; expected 1, e.g. {train: 0.7")
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "other"),
+    [
+        (("archive", "timezone"), "Europe/Zurich", "archive.hours"),
+        (("archive", "dicomweb", "credentials"), "secret", "auth"),
+        (("archive", "dicomweb", "token_url"), "https://a.example/token", "auth: oauth2_refresh"),
+        (("archive", "dicomweb", "client_key"), "key.pem", "client_certificate"),
+        (("archive", "dimse", "move_port"), 11113, "method: move"),
+    ],
+)
+def test_a_key_that_has_no_effect_is_an_error(
+    path: tuple[str, ...], value: object, other: str
+) -> None:
+    (line,) = complaints(with_value(path, value))
+    assert line.startswith(f"{'.'.join(path)}: has no effect without {other};")
+
+
+def test_shares_beside_a_given_split_have_no_effect() -> None:
+    config = with_value(("columns", "split"), "Set")
+    check(config, SCHEMA, CONFIG)
+    config["splits"] |= {"train": 0.8, "test": 0.1, "seed": 0.0}
+    assert [line.partition(":")[0] for line in complaints(config)] == [
+        "splits.train",
+        "splits.test",
+    ]
+
+
 def test_strata_are_of_a_carried_column_and_of_all_patients() -> None:
     config = with_value(("splits", "stratify"), "nodule")
     (line,) = complaints(config)
     assert line.startswith("splits.stratify: 'nodule' is not carried; expected")
     config["columns"]["carry"] = ["nodule"]
-    check(config, SCHEMA)
+    check(config, SCHEMA, CONFIG)
     for other in ({"partition": "1/2"}, {"columns": config["columns"] | {"split": "Set"}}):
         (line,) = complaints(config | other)
         assert line.startswith("splits.stratify: cannot be had with")
@@ -403,3 +448,127 @@ def test_what_the_command_line_gives_as_text_is_what_the_file_says() -> None:
     assert typed({"select": {"protocols": ["12"]}}, SCHEMA) == {"select": {"protocols": ["12"]}}
     assert typed({"volume": {"spacing_mm": "0,8"}}, SCHEMA) == {"volume": {"spacing_mm": "0,8"}}
     assert typed(CONFIG, SCHEMA) == CONFIG
+
+
+# Files
+
+
+def keyed(text: str) -> dict[str, Any]:
+    """The default config with one key set, as a YAML text has it."""
+    config, changes = copy.deepcopy(CONFIG), yaml.safe_load(text)
+    stack = [(config, changes)]
+    while stack:
+        node, change = stack.pop()
+        for key, value in change.items():
+            if isinstance(value, dict) and isinstance(node[key], dict):
+                stack.append((node[key], value))
+            else:
+                node[key] = value
+    return config
+
+
+NAMED_PATHS = [
+    ("reports: lost", "reports"),
+    ("exclusions: lost", "exclusions"),
+    ("merged_mrns: lost", "merged_mrns"),
+    ("reviews: lost", "reviews"),
+    ("archive: {folder: {path: lost}}", "archive.folder.path"),
+    ("privacy: {key_file: lost}", "privacy.key_file"),
+    ("release: {about: lost}", "release.about"),
+    ("release: {key_table: lost/names.csv}", "release.key_table"),
+    *(
+        (f"archive: {{kind: dicomweb, dicomweb: {{{key}: lost}}}}", f"archive.dicomweb.{key}")
+        for key in ("credentials", "ca_bundle", "client_certificate", "client_key")
+    ),
+    *(
+        (f"archive: {{kind: dimse, dimse: {{tls: {{{key}: lost}}}}}}", f"archive.dimse.tls.{key}")
+        for key in ("ca_bundle", "certificate", "key")
+    ),
+]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "reports.csv").touch()
+    (tmp_path / "archive").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(("text", "key"), NAMED_PATHS)
+def test_every_path_of_the_config_is_looked_for(here: Path, text: str, key: str) -> None:
+    (line,) = paths.missing(keyed(text))
+    assert line.startswith(f"{key}: {here / 'lost'} ")
+    is_folder = key in ("archive.folder.path", "release.key_table")
+    (here / "lost").mkdir() if is_folder else (here / "lost").touch()
+    assert paths.missing(keyed(text)) == []
+
+
+@pytest.mark.parametrize(("text", "key"), NAMED_PATHS)
+def test_a_tilde_is_expanded_in_every_path(here: Path, text: str, key: str) -> None:
+    config = keyed(text.replace("lost", "~/kept"))
+    is_folder = key in ("archive.folder.path", "release.key_table")
+    (here / "kept").mkdir() if is_folder else (here / "kept").touch()
+    paths.expand(config)
+    assert paths.missing(config) == []
+    assert str(here / "kept") in json.dumps(config)
+
+
+def test_every_key_that_the_schema_calls_a_path_is_looked_for() -> None:
+    described = {".".join(path) for path in KEYS if "path of" in schema_node(path)["description"]}
+    looked_for = {re.sub(r"tls\..*", "tls", key) for _, key in NAMED_PATHS}
+    assert described - {"archive.dimse.tls"} == looked_for - {"archive.dimse.tls"}
+
+
+def test_the_default_reviews_and_other_archives_may_be_missing(here: Path) -> None:
+    assert paths.missing(CONFIG) == []
+    assert paths.missing(keyed("archive: {dicomweb: {ca_bundle: lost}}")) == []
+    (here / "archive").rmdir()
+    assert paths.missing(keyed("archive: {kind: dicomweb}")) == []
+
+
+def test_a_missing_folder_beside_another_archive_asks_which_is_meant(here: Path) -> None:
+    (here / "archive").rmdir()
+    (line,) = paths.missing(keyed("archive: {dicomweb: {url: https://archive.example}}"))
+    assert "or archive.kind: dicomweb, since archive.dicomweb.url is set" in line
+
+
+def test_a_folder_is_no_table(here: Path) -> None:
+    (here / "lost").mkdir()
+    (line,) = paths.missing(keyed("exclusions: lost"))
+    assert "is a folder" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("reports: a.csv\nselect:\n\tsample: 5\n", "line 3, column 1: is not YAML"),
+        ("reports: a.csv\nselect: {sample: 5\nraw: keep\n", "line 3"),
+        ("series: {min_slices: 20}\nraw: keep\nseries:\n  contrast: none\n", "line 3: series was"),
+        ("select:\n  sample: 5\n  sample: 6\n", "line 3: sample was set in line 2"),
+        ("", "holds no keys"),
+        ("just text\n", "holds no keys"),
+        ("reports: M\xfcller.csv", "is not YAML in UTF-8"),
+    ],
+)
+def test_a_broken_config_file_is_named_with_its_line(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content.encode("latin1"))
+    with pytest.raises(InputError, match=re.escape(said)) as caught:
+        check_file(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_the_projects_own_config_is_read_strictly() -> None:
+    check_file(ROOT / "config.yaml")
+
+
+@pytest.mark.parametrize("name", ["config.yml", "Config.yaml", "config.yaml.txt"])
+def test_a_config_under_another_name_is_refused(tmp_path: Path, name: str) -> None:
+    refuse_other_names(tmp_path)
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f"{name} in the working directory is not read"):
+        refuse_other_names(tmp_path)

@@ -20,7 +20,7 @@ import openpyxl
 import pandas as pd
 import pytest
 import xlwt
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ctcohort.base.faults import InputError
@@ -178,17 +178,17 @@ def test_what_csv_writes_is_read_as_csv_reads_it(
     width = data.draw(st.integers(2, 4))
     rows = data.draw(st.lists(st.lists(_FIELD, min_size=width, max_size=width), max_size=8))
     delimiter = data.draw(st.sampled_from(",;"))
+    quoting: Any = data.draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
+    quoted = quoting == csv.QUOTE_ALL
+    assume(quoted or not any(row[0].startswith("#") for row in rows))  # it would be a comment
     path = tmp_path_factory.mktemp("csv") / "t"
     header = list(string.ascii_letters[:width])
     writer = io.StringIO()
-    quoting: Any = data.draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
     csv.writer(writer, delimiter=delimiter, quoting=quoting).writerows([header, *rows])
     path.write_bytes(writer.getvalue().encode())
     table = Table(path)
     read = [list(row) for row in table.rows(table.header)]
-    quoted = quoting == csv.QUOTE_ALL
     kept = [row for row in rows if "".join(row).strip(f' \r\n"{delimiter}')]
-    kept = [row for row in kept if quoted or not row[0].startswith("#")]
     expected = [[field.replace("\0", "\x1a") for field in row] for row in kept]
     if quoted or not any("\r" in field for row in rows for field in row):
         assert [row for row in read if "".join(row).strip(f' \r\n"{delimiter}')] == expected

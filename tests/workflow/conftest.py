@@ -99,6 +99,7 @@ class Site:
             *("--snakefile", str(self.workflow / "Snakefile")),
             *("--workflow-profile", str(self.workflow / "profiles" / "default")),
             *("--directory", str(self.folder), "--cores", str(cores)),
+            "--printshellcmds",  # with it, Snakemake says which jobs it starts
             *arguments,
         ]
 

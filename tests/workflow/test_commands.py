@@ -467,14 +467,14 @@ def test_status_during_a_run_counts_what_is_whole(site: Site) -> None:
 def test_the_next_command_is_one_that_works(site: Site) -> None:
     shutil.rmtree(site.folder / "raw" / TWO)
     (site.folder / "received" / f"{TWO}.json").unlink()
-    (site.folder / "archive").rename(site.folder / "elsewhere")
+    (site.folder / "archive" / "2").rename(site.folder / "elsewhere")
     site.run(ok=False)
     (command,) = set(
         re.findall(
             r"next: (?:mend the cause, then )?(/\S+.*? --cores all)", site.script("status.py")
         )
     )
-    (site.folder / "elsewhere").rename(site.folder / "archive")
+    (site.folder / "elsewhere").rename(site.folder / "archive" / "2")
     words = shlex.split(command)
     assert words[words.index("--directory") + 1] == str(site.folder)
     assert site.run().jobs == jobs("download_series", TWO) | jobs("preprocess_volume", TWO) | {

@@ -9,14 +9,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from ctcohort.base.faults import InputError
+from ctcohort.config import paths
 from ctcohort.config.hours import Hours
 from ctcohort.config.settings import connections_of, partition_of
 
+SHARES = ("train", "val", "test", "seed")
 
-def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+
+def check(
+    config: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    *,
+    files: bool = False,
+) -> None:
     """Raise `InputError` with one line per thing that is wrong in `config`.
 
     Every line names the key, what was expected (the schema's description) and an example.
+
+    Parameters
+    ----------
+    defaults : mapping
+        The default config: what differs from it was set by a person, and must have an effect.
+    files : bool
+        Whether to look for the files and folders that `config` names.
     """
     from jsonschema import Draft202012Validator  # Snakemake's dependency, not the jobs'
 
@@ -37,6 +53,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         except InputError as error:
             lines.append(str(error))
         lines += _bad_stratum(config)
+        lines += _without_effect(config, defaults)
+        lines += paths.missing(config) if files else []
         archive = config["archive"]
         moves = archive["kind"] == "dimse" and archive["dimse"]["method"] == "move"
         if moves and archive["connections"] > 1:
@@ -100,6 +118,40 @@ def _bad_stratum(config: Mapping[str, Any]) -> list[str]:
             " shares need all patients at once"
         ]
     return []
+
+
+def _without_effect(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """Return a line for each key that was set though another one takes its effect away.
+
+    What belongs to an archive of another kind, or to another policy of irregular spacing, may stand
+    in a config: the kind and the policy say what is meant.
+    """
+    archive = config["archive"]
+    given = bool(config["columns"]["split"])
+    is_needed = {
+        "archive.timezone": (bool(archive["hours"]), "archive.hours"),
+        "archive.dicomweb.credentials": (archive["dicomweb"]["auth"] != "none", "auth"),
+        "archive.dicomweb.token_url": (
+            archive["dicomweb"]["auth"] == "oauth2_refresh",
+            "auth: oauth2_refresh",
+        ),
+        "archive.dicomweb.client_key": (
+            bool(archive["dicomweb"]["client_certificate"]),
+            "client_certificate",
+        ),
+        "archive.dimse.move_port": (archive["dimse"]["method"] == "move", "method: move"),
+    } | {f"splits.{key}": (not given, "columns.split: null") for key in SHARES}
+    return [
+        f"{key}: has no effect without {other}; remove one, or set the other"
+        for key, (needed, other) in is_needed.items()
+        if not needed and _at(config, key) != _at(defaults, key)
+    ]
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        config = config[part]
+    return config
 
 
 def _bad_pattern(key: str, pattern: str) -> list[str]:

@@ -287,9 +287,9 @@ def _coded(values: Sequence[str]) -> dict[str, Any]:
 
 
 def _parameters(here: Workdir, stage: str) -> list[Any]:
-    """Read ``.parameters/<stage>.json``: JSON objects in a row, then possibly a partition."""
+    """Read the first line of ``.parameters/<stage>.json``: JSON objects, possibly a partition."""
     try:
-        text = here.parameters(stage).read_text(encoding="utf-8").strip()
+        text = here.parameters(stage).read_text(encoding="utf-8").partition("\n")[0]
     except OSError:
         return []
     found, place = [], 0
