@@ -465,14 +465,15 @@ def test_a_change_is_noticed_without_snakemakes_own_records(
 # A run that failed is never "Nothing to be done"
 
 
-def test_rows_added_before_a_run_that_failed_are_made_by_the_next_run(site: Site) -> None:
+def test_rows_added_before_an_index_that_failed_are_made_by_the_next_run(site: Site) -> None:
     write_reports(site.folder, table_of(ONE, TWO, THIN, LATER))
-    site.configure({"archive.folder.path": "unmounted"})
+    site.write("left_out.csv", "accession,why\nA9999,x\n")
+    site.configure({"exclusions": "left_out.csv"})
     failed = site.run(ok=False)
-    assert failed.jobs == NOTHING
-    assert "unmounted is no folder" in failed.output
+    assert failed.jobs == {"select_accessions", "index_series", "assign_splits"}
+    assert "expected the columns accession (or mrn) and reason" in failed.output
     assert "Traceback" not in failed.output
-    site.configure(CONFIG | {"archive.folder.path": "archive"})
+    site.write("left_out.csv", "accession,reason\nA9999,x\n")
     assert site.run().jobs == LISTED | scan(LATER)
     assert_nothing_to_do(site)
 
