@@ -24,6 +24,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ctcohort.base.faults import InputError
+from ctcohort.base.files import write_table
 from ctcohort.cohort.delimited import ROWS, Delimited
 from ctcohort.cohort.exclusions import read_exclusions
 from ctcohort.cohort.merged_mrns import read_merged_mrns
@@ -298,6 +299,14 @@ def test_text_that_is_protected_from_excel_is_its_text(path: Path) -> None:
     path.write_text(delimited([HEADER, ('="00123"', '="0042"', CHEST, "")]))
     (event,) = take(path)
     assert (event.accession, event.mrn) == ("00123", "0042")
+
+
+def test_what_the_workflow_guarded_from_a_spreadsheet_is_what_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "exclusions.proposed.csv"
+    write_table(path, ("accession", "reason"), [{"accession": "-12A", "reason": "@x"}])
+    assert path.read_text().splitlines()[1] == "'-12A,'@x"
+    assert read_exclusions(path, {}) == ({"-12A"}, set())
+    assert list(Table(path).rows(["accession", "reason"])) == [("-12A", "@x")]
 
 
 @pytest.mark.parametrize("null", ["NULL", "nan", "<NA>", "None", "#N/A"])

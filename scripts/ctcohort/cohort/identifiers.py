@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, time
 
+from ctcohort.base.files import from_spreadsheet
+
 EXACT = 10**15
 """A spreadsheet keeps 15 digits: a number from here on may have lost its last ones."""
 
@@ -43,14 +45,15 @@ class Mangled(ValueError):
 def identifier(text: str) -> str:
     """Return an identifier as the department knows it, without the blanks around it.
 
-    ``="00123"`` is ``00123``; a null of a database is empty.
+    ``="00123"`` is ``00123``, and ``'-12``, as this workflow's own tables have it, ``-12``; a null
+    of a database is empty.
 
     Raises
     ------
     Mangled
         It is a number in scientific notation or with a decimal part, or a date.
     """
-    text = text.strip(_BLANKS)
+    text = from_spreadsheet(text.strip(_BLANKS))
     if text[:1] == "=" and (quoted := _AS_TEXT.fullmatch(text)):
         text = quoted[1].strip(_BLANKS)
     if mangled := _MANGLED.fullmatch(text):

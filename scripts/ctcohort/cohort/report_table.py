@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ctcohort.base.faults import InputError
+from ctcohort.base.files import from_spreadsheet
 from ctcohort.cohort.delimited import Delimited
 from ctcohort.cohort.identifiers import Mangled, identifier_of_cell, text_of_cell
 from ctcohort.cohort.workbook import OLE, PARQUET, ZIP, Parquet, Workbook
@@ -98,7 +99,8 @@ class Table:
             texts = []
             for name, value, is_identifier in zip(columns, values, marked, strict=True):
                 if not is_identifier:
-                    texts.append(text_of_cell(value) if source.typed else str(value))
+                    text = text_of_cell(value) if source.typed else str(value)
+                    texts.append(from_spreadsheet(text))
                     continue
                 try:
                     text = identifier_of_cell(value, exact=source.exact)
