@@ -174,7 +174,7 @@ def plain(values: list[int], dtype: str = "<u2", **elements: object) -> Dataset:
     ds.PixelData = np.array(values, dtype).tobytes()
     for keyword, value in elements.items():
         if value is None:
-            del ds[keyword]
+            ds.pop(keyword, None)
         else:
             setattr(ds, keyword, value)
     return ds
@@ -192,6 +192,8 @@ def plain(values: list[int], dtype: str = "<u2", **elements: object) -> Dataset:
         ([0x8001, 0x1FFF], {"BitsStored": 13}, [1, 0x1FFF]),
         ([0x8000, 5], {"BitsStored": 16, "PixelRepresentation": 1}, [-32768, 5]),
         ([1, 2], {"SamplesPerPixel": 1}, [1, 2]),
+        ([1, 4095], {"PixelRepresentation": None}, [1, 4095]),
+        ([1, 2], {"NumberOfFrames": None}, [1, 2]),
         ([1, 2], {"HighBit": 11}, [1, 2]),
         ([1, 2], {"HighBit": 0}, [1, 2]),
     ],
@@ -513,6 +515,20 @@ def test_plain_pixels_under_a_private_syntax_are_read() -> None:
     assert np.array_equal(stored_values(plain)[0], stored(ds))
     swapped = under(ds, "1.2.840.113619.5.2", stored(ds).astype(">u2").tobytes())
     assert np.array_equal(stored_values(swapped)[0], stored(ds))
+
+
+@pytest.mark.parametrize(("more", "read"), [(0, True), (1, True), (2, False), (-1, False)])
+def test_pixels_under_a_private_syntax_may_be_padded_to_an_even_length(
+    more: int, read: bool
+) -> None:
+    ds = plain([1, 2, 3], "u1", BitsAllocated=8, BitsStored=8)
+    data = bytes([1, 2, 3, 0, 0])[: 3 + more]
+    private = under(ds, "1.2.840.113619.5.9", data)
+    if read:
+        assert stored_values(private, memoryview(data)).ravel().tolist() == [1, 2, 3]
+    else:
+        with pytest.raises(Fault, match=f"have {3 + more} bytes instead of 3"):
+            stored_values(private, memoryview(data))
 
 
 def test_other_pixels_under_a_private_syntax_are_their_vendors() -> None:
