@@ -22,7 +22,9 @@ from tests.services import slurm
 from . import overhead
 
 COUNT, PARTS = 12, 3
+DOWNLOADS = 24
 PR_SET_CHILD_SUBREAPER = 36
+PROFILE = overhead.REPOSITORY / "profiles" / "slurm"
 
 
 def main() -> None:
@@ -42,12 +44,21 @@ def main() -> None:
             made = len(list(folder.glob("**/processed/*.npz")))
             assert made == COUNT, f"{made} of {COUNT} scans are made"
             print(f"| {way} | {cpu:.1f} | {cpu / COUNT:.2f} | {wall:.0f} |", flush=True)
+        print("| downloads | wall s |\n|---|---|", flush=True)
+        for place, way, options in (
+            ("each", "a Slurm job each", ("--workflow-profile", PROFILE)),
+            ("one", "the target `downloads` in one job", ("--cores", "4")),
+        ):
+            folder = Path(name) / place
+            overhead.make_scans(folder, DOWNLOADS)
+            overhead.snakemake(folder, "--cores", "2", "series.csv")
+            begun = time.monotonic()
+            overhead.snakemake(folder, *options, "downloads")
+            print(f"| {way} | {time.monotonic() - begun:.0f} |", flush=True)
 
 
 def by_profile(folder: Path, _cluster: slurm.Cluster) -> None:
-    profile = overhead.REPOSITORY / "profiles" / "slurm"
-    few = ("--set-threads", "index_series=2")  # a node has no more
-    overhead.snakemake(folder, "--workflow-profile", profile, *few)
+    overhead.snakemake(folder, "--workflow-profile", PROFILE)
 
 
 def in_parts(folder: Path, _cluster: slurm.Cluster) -> None:

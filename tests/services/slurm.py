@@ -84,10 +84,12 @@ def why_not() -> str:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running Slurm; `nodes` nodes of `CPUS` processors."""
+    """A running Slurm: its nodes, and the processors and MB of each, be they there or not."""
 
     folder: Path
     nodes: int
+    cpus: int
+    memory_mb: int
 
     def run(self, *command: str | Path, check: bool = True) -> str:
         """Standard output of one of Slurm's commands."""
@@ -96,9 +98,10 @@ class Cluster:
         ).stdout
 
     def jobs(self, *, states: str = "all") -> list[dict[str, str]]:
-        """Every job that Slurm remembers: id, name, state, node, start, end, comment."""
-        keys = ("id", "name", "state", "node", "start", "end", "comment")
-        text = self.run("squeue", "-h", "-r", "-t", states, "-o", "%i|%j|%T|%N|%S|%e|%k")
+        """Every job that Slurm remembers: id, name, state, node, start, end, time limit, memory,
+        comment."""
+        keys = ("id", "name", "state", "node", "start", "end", "limit", "memory", "comment")
+        text = self.run("squeue", "-h", "-r", "-t", states, "-o", "%i|%j|%T|%N|%S|%e|%l|%m|%k")
         return [dict(zip(keys, line.split("|"), strict=True)) for line in text.splitlines()]
 
     def start_node(self, name: str) -> None:
@@ -120,13 +123,16 @@ class Cluster:
         _until(lambda: self.idle() == self.nodes, 60, "idle nodes")
 
     def idle(self) -> int:
-        return len(self.run("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split())
+        """How many nodes are idle; each is listed once per partition."""
+        return len(set(self.run("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split()))
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, *, nodes: int = 3) -> Iterator[Cluster]:
+def cluster(
+    folder: Path, *, nodes: int = 3, cpus: int = CPUS, memory_mb: int = MEMORY_MB
+) -> Iterator[Cluster]:
     """Start Slurm in `folder`; stop all of it whatever happens."""
-    here = Cluster(folder, nodes)
+    here = Cluster(folder, nodes, cpus, memory_mb)
     try:
         _up(here)
         yield here
@@ -153,8 +159,8 @@ def _up(here: Cluster) -> None:
             first=FIRST_NODE_PORT,
             last=FIRST_NODE_PORT + here.nodes - 1,
             nodes=here.nodes,
-            cpus=CPUS,
-            memory=MEMORY_MB,
+            cpus=here.cpus,
+            memory=here.memory_mb,
         )
     )
     DEFAULT_CONF.parent.mkdir(parents=True, exist_ok=True)

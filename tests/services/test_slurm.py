@@ -1,8 +1,10 @@
 """The demo hospital on a real Slurm of three nodes, both ways, through all that may happen."""
 
+import contextlib
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,17 +97,23 @@ def snakemake(directory: Path, *options: str | Path) -> Run:
     return Run(process, log)
 
 
-def with_profile(directory: Path) -> Run:
+def with_profile(directory: Path, *options: str) -> Run:
     """Snakemake with profiles/slurm; only what saves a test's time is changed."""
     return snakemake(
         directory,
         *("--workflow-profile", REPOSITORY / "profiles" / "slurm"),
         *("--slurm-init-seconds-before-status-checks", "5"),
-        *("--set-threads", "index_series=2"),
+        *options,
     )
 
 
-def in_parts(dataset: Path, array: str, count: int) -> int:
+def status(directory: Path) -> str:
+    """What `make status` prints."""
+    command = [sys.executable, REPOSITORY / "scripts" / "status.py", "--directory", directory]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def in_parts(dataset: Path, array: str, count: int, **variables: str) -> int:
     """Submit slurm/partitions.sbatch as its head says, on two processors per part."""
     text = subprocess.run(
         [
@@ -117,7 +125,7 @@ def in_parts(dataset: Path, array: str, count: int) -> int:
         check=True,
         capture_output=True,
         text=True,
-        env={**os.environ, "CT_COHORT_SCRATCH": f"{dataset}/scratch"},
+        env={**os.environ, "CT_COHORT_SCRATCH": f"{dataset}/scratch", **variables},
     ).stdout
     return int(text)
 
@@ -213,6 +221,17 @@ def test_a_cancelled_job_is_submitted_again(survived: Survived) -> None:
     assert sorted(job["state"] for job in same) == ["CANCELLED", "COMPLETED"]
 
 
+def test_another_attempt_has_more_time_and_memory(survived: Survived) -> None:
+    (victim,) = (job for job in survived.jobs if job["id"] == survived.cancelled)
+    (again,) = (
+        job
+        for job in survived.jobs
+        if job["comment"] == victim["comment"] and job["state"] == "COMPLETED"
+    )
+    assert (victim["limit"], again["limit"]) == ("30:00", "1:00:00")
+    assert int(again["memory"][:-1]) == 2 * int(victim["memory"][:-1])
+
+
 def test_the_jobs_of_a_lost_node_are_queued_again_by_slurm(survived: Survived) -> None:
     (victim,) = (job for job in survived.jobs if job["id"] == survived.lost)
     assert (victim["state"], survived.restarts) == ("COMPLETED", 1)
@@ -227,6 +246,47 @@ def test_downloads_keep_to_the_connections_over_the_whole_cluster(survived: Surv
 def test_the_profile_makes_what_a_local_run_makes(survived: Survived, hospital: Hospital) -> None:
     assert made(survived.directory) == hospital.results
     assert "Nothing to be done" in with_profile(survived.directory).done(0)
+
+
+def test_status_tells_what_waits_and_what_will_wait_for_ever(
+    cluster: slurm.Cluster, hospital: Hospital
+) -> None:
+    cluster.drain()
+    directory = new_directory(hospital.scratch / "waiting", hospital.demo)
+    asked = ("index_series:runtime=120", "index_series:slurm_partition=short")  # of 30 min at most
+    run = with_profile(directory, "--set-resources", *asked)
+    wait_for(lambda: cluster.jobs(states="pending"))
+    told = wait_for(lambda: [line for line in status(directory).splitlines() if "ever" in line])
+    assert told[0].startswith("  1 index_series will wait for ever, PartitionTimeLimit: more run")
+    run.process.send_signal(signal.SIGINT)
+    run.done(1)
+    wait_for(lambda: not cluster.jobs(states="running,completing,pending"))  # as it says
+
+
+def test_jobs_that_slurm_ended_are_failures_with_cause_and_remedy(
+    cluster: slurm.Cluster, hospital: Hospital
+) -> None:
+    cluster.drain()
+    archive = Path(shutil.copytree(hospital.demo, hospital.scratch / "hanging")) / "archive"
+    directory = new_directory(hospital.scratch / "ended", archive.parent)
+    snakemake(directory, "--cores", "2", "series.csv").done(0)
+    slice_ = sorted((archive / "03").iterdir())[0]
+    content = slice_.read_bytes()
+    slice_.unlink()
+    os.mkfifo(slice_)  # to open it waits for ever
+    few = ("--set-resources", "download_series:runtime=1", "preprocess_volume:mem_mb=100")
+    with_profile(directory, "--retries", "0", *few).done(1)
+    told = status(directory)
+    assert "1 failed: out_of_time (" in told
+    assert "give it more: --set-resources download_series:runtime=2" in told
+    assert "6 failed: out_of_memory (" in told
+    assert "give it more: --set-resources preprocess_volume:mem_mb=200" in told
+
+    slice_.unlink()
+    slice_.write_bytes(content)
+    with_profile(directory).done(0)
+    assert made(directory) == hospital.results
+    assert "failed" not in status(directory)
 
 
 # slurm/partitions.sbatch
@@ -256,12 +316,15 @@ def test_parts_stopped_in_every_way_go_on_and_merge_to_what_one_run_makes(
     assert "Will exit after finishing currently running jobs" in logs[0].read_text()
     assert (parts[2] / "manifest.csv").exists()  # Slurm queued it again by itself
 
-    again = in_parts(dataset, "1-3", 3)
+    temporary = dataset / "tmp"
+    temporary.mkdir()
+    again = in_parts(dataset, "1-3", 3, TMPDIR=str(temporary))
     wait_for(lambda: not cluster.jobs(states="running,completing,pending"))
     ended = {j["id"]: j["state"] for j in cluster.jobs()}
     assert [ended[f"{again}_{number}"] for number in (1, 2, 3)] == ["COMPLETED"] * 3, [
         log.read_text() for log in logs
     ]
+    assert not list(temporary.iterdir())
     merge = REPOSITORY / "scripts" / "merge_manifests.py"
     subprocess.run([sys.executable, merge, dataset / "merged", *parts], check=True)
     assert made(dataset / "merged") == hospital.results
@@ -280,3 +343,25 @@ def test_a_part_is_made_by_one_job_at_a_time(cluster: slurm.Cluster, hospital: H
     assert {j["id"]: j["state"] for j in cluster.jobs()}[f"{job}_1"] == "FAILED"
     assert "is being made by another job" in (dataset / "part-1.log").read_text()
     assert not (dataset / "part-1" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("what", ["missing", "full"])
+def test_a_tmpdir_that_cannot_be_used_is_named_in_one_line(
+    cluster: slurm.Cluster, hospital: Hospital, what: str
+) -> None:
+    cluster.drain()
+    dataset = new_directory(hospital.scratch / what, hospital.demo)
+    place = dataset / "tmp"
+    with contextlib.ExitStack() as stack:
+        if what == "full":
+            place.mkdir()
+            mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", place]
+            if subprocess.run(mount, check=False).returncode:
+                pytest.skip("needs the right to mount a small file system")
+            stack.callback(subprocess.run, ["umount", place], check=True)
+            (place / "filling").write_bytes(bytes(4096))
+        job = in_parts(dataset, "1", 1, TMPDIR=str(place))
+        wait_for(lambda: not cluster.jobs(states="running,completing,pending"))
+    assert {j["id"]: j["state"] for j in cluster.jobs()}[f"{job}_1"] == "FAILED"
+    (line,) = (dataset / "part-1.log").read_text().splitlines()
+    assert line.startswith(f"error: TMPDIR: {place} on ")

@@ -11,57 +11,18 @@ import os
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from .conda import Conda, install
 from .conftest import ONE, ROOT, Site
-
-CONDA = """\
-#!/bin/sh
-echo "$@" >> {record}
-case "$1" in
-  --version) echo "conda 26.7.1" ;;
-  info) echo '{{"conda_prefix": "{base}", "platform": "linux-64"}}' ;;
-  config) echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
-  env)
-    while [ "$1" != --prefix ]; do shift; done
-    mkdir -p "$2/bin"
-    printf '#!/bin/sh\\nexec {python} "$@"\\n' > "$2/bin/python3"
-    chmod +x "$2/bin/python3" ;;
-esac
-"""
-ACTIVATE = 'export CONDA_PREFIX="$1" PATH="$1/bin:$PATH"\n'
-
-
-@dataclass(frozen=True)
-class Conda:
-    base: Path
-    prefix: Path
-
-    @property
-    def path(self) -> str:
-        return f"{self.base / 'bin'}{os.pathsep}{os.environ['PATH']}"
-
-    def created(self) -> list[str]:
-        """Names in the files of which environments were asked for."""
-        record = self.base / "record"
-        asked = map(shlex.split, record.read_text().splitlines() if record.exists() else [])
-        files = [words[words.index("--file") + 1] for words in asked if words[0] == "env"]
-        return sorted(yaml.safe_load(Path(file).read_text())["name"] for file in files)
 
 
 @pytest.fixture
 def conda(tmp_path: Path) -> Conda:
-    base = tmp_path / "conda"
-    (base / "bin").mkdir(parents=True)
-    text = CONDA.format(record=base / "record", base=base, python=sys.executable)
-    (base / "bin" / "conda").write_text(text)
-    (base / "bin" / "conda").chmod(0o755)
-    (base / "bin" / "activate").write_text(ACTIVATE)
-    return Conda(base, tmp_path / "environments")
+    return install(tmp_path / "conda", tmp_path / "environments")
 
 
 def test_every_environment_of_a_rule_can_be_made_ahead_of_time(
