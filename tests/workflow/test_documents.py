@@ -14,6 +14,9 @@ from ..documents import ROOT, Place, blocks
 SLURM = "docs/hpc.md"
 """Its commands run in tests/services/test_printed_commands.py."""
 
+HOURS = "docs/reliability.md"
+"""Its commands take an hour each; what they run has tests of its own."""
+
 HERE = ("README.md", "docs/report.md", "docs/release.md", "docs/using-the-data.md")
 
 
@@ -24,7 +27,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def test_every_document_with_commands_is_run() -> None:
     told = {str(path.relative_to(ROOT)) for path in documents.documents() if blocks(path)}
-    assert told == {*HERE, SLURM}, "a document prints commands that no test runs: add it here"
+    assert told == {*HERE, SLURM, HOURS}, (
+        "a document prints commands that no test runs: add it here"
+    )
 
 
 def test_the_readme_s_commands(place: Place) -> None:
