@@ -73,7 +73,7 @@ def _stopped(here: Workdir, lost: Sequence[LostJob]) -> Iterator[str]:
     Parameters
     ----------
     lost : sequence of LostJob
-        Jobs on the whole cohort that ended without a word of their own.
+        Jobs on the whole cohort that the scheduler ended.
     """
     ended = {job.rule: job.fault() for job in lost if job.state}
     for file in (here.archive_stop, here.archive_pause):

@@ -318,7 +318,8 @@ def test_parts_stopped_in_every_way_go_on_and_merge_to_what_one_run_makes(
 
     temporary = dataset / "tmp"
     temporary.mkdir()
-    again = in_parts(dataset, "1-3", 3, TMPDIR=str(temporary))
+    another = {"TMPDIR": str(temporary), "CT_COHORT_ENV": sys.prefix}
+    again = in_parts(dataset, "1-3", 3, **another)
     wait_for(lambda: not cluster.jobs(states="running,completing,pending"))
     ended = {j["id"]: j["state"] for j in cluster.jobs()}
     assert [ended[f"{again}_{number}"] for number in (1, 2, 3)] == ["COMPLETED"] * 3, [

@@ -1,7 +1,7 @@
-"""Jobs that ended without a word of their own, and what is known of their end.
+"""Find jobs that the scheduler ended before they could record why, in Snakemake's log.
 
-A job that runs out of time or memory, or whose node goes away, cannot record why it failed. The
-scheduler knows, Snakemake asks it, and Snakemake's log keeps the answer.
+A job that runs out of time or memory, or whose node goes away, cannot write its own failure record.
+The scheduler knows the cause, and Snakemake logs it.
 """
 
 from __future__ import annotations
