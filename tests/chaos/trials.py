@@ -134,10 +134,11 @@ def follow(site: Site, called: Called) -> None:
         subject = line.removeprefix("error: ").partition(": ")[0]
         for advice in re.findall(r"\bdelete ([^;]*?)(?: and run|;|$)", line):
             for word in re.split(r",? and |, | ", advice.replace("it", subject, advice == "it")):
-                delete(site.folder, word.strip(".:'\""))
-        for path in re.findall(r"modification time .* than input (\S+) .*clock skew", line):
-            for file in [site.folder / path, *(site.folder / path).rglob("*")]:
-                os.utime(file)
+                delete(site.folder, word.strip("'\":").rstrip("."))
+        if "clock skew" in line:
+            for file in site.folder.rglob("*"):
+                if file.stat().st_mtime > time.time():
+                    os.utime(file)
 
 
 def delete(folder: Path, name: str) -> None:
