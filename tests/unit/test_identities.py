@@ -245,3 +245,116 @@ def test_a_birth_date_is_found_with_its_month_s_name(text: str) -> None:
 def test_text_in_utf_16_is_found(encoding: str) -> None:
     identities = of(NAME, "M\u00fcller^J\u00fcrgen")
     assert set(kinds(identities, "patient M\u00fcller,".encode(encoding))) == {NAME}
+
+
+# Other scripts and their encodings
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Wang^XiaoMing=王^小明", "患者王小明于今日检查"),
+        ("Wang^XiaoMing=王^小明", "转诊 小明王医生"),
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "受診した山田太郎さんの画像"),
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "山田さん"),
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "名前はやまだたろうです"),
+        ("Hong^Gildong=洪^吉洞=홍^길동", "환자홍길동님"),
+        ("สมชาย^ใจดี", "คนไข้สมชายมาแล้ว"),
+    ],
+)
+def test_a_name_is_found_inside_running_text(name: str, text: str) -> None:
+    assert NAME in kinds(of(NAME, name), text)
+
+
+@pytest.mark.parametrize("text", ["患者王明于今日检查", "小红明天来", "山本次郎さん", "王"])
+def test_another_name_in_running_text_is_none(text: str) -> None:
+    assert kinds(of(NAME, "李^小明", "山田^太郎"), text) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("王^小东", "gb18030"),
+        ("王^小东", "gbk"),
+        ("Иванов^Пётр", "iso8859_5"),
+        ("Παπαδόπουλος^Νίκος", "iso8859_7"),
+        ("Novák^Jiří", "iso8859_2"),
+        ("Şahin^Gülşah", "iso8859_9"),
+        ("كريم^سامي", "iso8859_6"),
+        ("כהן^אברהם", "iso8859_8"),
+        ("สมชาย^ใจดี", "tis_620"),
+        ("홍^길동", "euc_kr"),
+        ("山田^太郎", "iso2022_jp"),
+        ("山田^太郎", "euc_jp"),
+    ],
+)
+def test_a_name_in_each_character_set_of_dicom_is_found(name: str, encoding: str) -> None:
+    text = name.replace("^", "") if encoding in ("gb18030", "gbk", "euc_kr") else name
+    assert NAME in kinds(of(NAME, name), b"x " + text.replace("^", " ").encode(encoding) + b" y")
+
+
+# Glued, hyphenated, reversed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "EsmeraldaThorax.dcm",
+        "ThoraxEsmeralda",
+        "esmeralda2019",
+        "quasimodoesmeralda",
+        "EsmeraldaQuasimodo",
+        "Quasimodo-Esmeralda",
+        "Esmeralda, Quasimodo",
+        "seen by Esme-\n  ralda today",
+    ],
+)
+def test_a_name_is_found_glued_hyphenated_and_reversed(text: str) -> None:
+    assert NAME in kinds(of(NAME, "Quasimodo^Esmeralda"), text)
+
+
+@pytest.mark.parametrize("text", ["esmeraldas", "emeralda", "Esmeral-da", "B30f", "LightSpeed16"])
+def test_other_words_are_no_name(text: str) -> None:
+    assert kinds(of(NAME, "Quasimodo^Esmeralda"), text) == []
+
+
+# Dates with blanks, and as numbers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1957 07 23",
+        "23 07 1957",
+        "23. 7. 1957",
+        "07 / 23 / 1957",
+        "1957 - 7 - 23",
+        "born 23 07 1957 10:30",
+        "-392688000",
+        "-392688000.0",
+        "-392688000000",
+    ],
+)
+def test_a_birth_date_is_found_with_blanks_and_as_a_time_stamp(text: str) -> None:
+    assert kinds(of(BIRTH_DATE, "19570723"), text) == [BIRTH_DATE]
+
+
+@pytest.mark.parametrize("text", ["572400000", "572400000000", "x=572400000;"])
+def test_a_birth_date_after_1970_is_found_as_a_time_stamp(text: str) -> None:
+    assert kinds(of(BIRTH_DATE, "19880221"), text) == [BIRTH_DATE]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "392688000",
+        "-392688001",
+        "4 23 07 1957",
+        "23 07 1957 8",
+        "1957 07 24",
+        "23  1957",
+        "0.5 7 1957",
+    ],
+)
+def test_other_numbers_are_no_birth_date(text: str) -> None:
+    assert kinds(of(BIRTH_DATE, "19570723"), text) == []

@@ -12,11 +12,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import combinations
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from ctcohort.base.naming import normal_mrn
+from ctcohort.release.guard.running_text import RunningText, without_shifts
 
 MRN, NAME, BIRTH_DATE, ACCESSION, DATE, UID = (
     "MRN",
@@ -33,6 +35,15 @@ SHORTEST_NUMBER = 5
 SHORTEST_NAME = 3
 """Bytes in UTF-8 (one ideogram is enough); a shorter part of a name is searched for only beside
 another part of it."""
+
+_DICOM_ENCODINGS = (
+    *(f"iso8859_{number}" for number in (2, 3, 4, 5, 6, 7, 8, 9)),
+    *("tis_620", "gb18030", "euc_jp", "euc_kr"),
+)
+"""Python's names of DICOM's character sets (PS3.3 C.12.1.1.2) beside UTF-8 and Latin-1."""
+
+SHORTEST_ELSEWHERE = 4
+"""Bytes of a word in one of them; fewer turn up anywhere in binary content."""
 
 WINDOW = 1 << 22
 """Bytes that are searched at once."""
@@ -64,6 +75,20 @@ _SHORT_DATE = re.compile(
 )
 """Too like other things to be compared with birth dates."""
 
+_SPACED = rb"(?: ?[-./] ?| )"
+_SPACED_DATE = re.compile(
+    rb"(?<![0-9A-Z])(?<![0-9][-./ ])(?:"
+    rb"(?P<y>[0-9]{4})" + _SPACED + rb"(?P<m>[0-9]{1,2})" + _SPACED + rb"(?P<d>[0-9]{1,2})"
+    rb"|(?P<a>[0-9]{1,2})" + _SPACED + rb"(?P<b>[0-9]{1,2})" + _SPACED + rb"(?P<z>[0-9]{4})"
+    rb")(?![0-9])(?![-./ ][0-9]+(?![0-9:]))"
+)
+"""With blanks; compared with birth dates only, because any three numbers in a row look like it."""
+
+_DAY_SECONDS = 86_400
+_EPOCH = date(1970, 1, 1).toordinal()
+_EPOCH_DIGITS = range(7, 14)
+"""Of a time stamp in seconds or milliseconds; shorter ones are days around 1970."""
+
 _MONTHS = b"JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
 _LONG_MONTHS = (
     b"JANUARY FEBRUARY MARCH APRIL JUNE JULY AUGUST SEPTEMBER SEPT OCTOBER NOVEMBER DECEMBER"
@@ -94,6 +119,9 @@ _ESCAPED = re.compile(rb"\\u([0-9a-fA-F]{4})")
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ENTITY = re.compile(rb"&#?[0-9A-Za-z]{2,8};")
 
+
+_GLUED = re.compile(rb"(?<=[a-z\x80-\xbf])(?=[A-Z][a-z\x80-\xff]{2})|(?<=[A-Za-z]{4})(?=[0-9])")
+_HYPHENATED = re.compile(rb"(?<=[a-z\x80-\xbf])-[ \t]*\r?\n[ \t]*(?=[a-z\xc2-\xf4])")
 
 _GERMAN = str.maketrans(
     {"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00df": "ss"}
@@ -135,6 +163,7 @@ class Identities:
     _joined: dict[bytes, str] = field(default_factory=dict)
     _birth_dates: set[str] = field(default_factory=set)
     _known: set[tuple[str, str]] = field(default_factory=set)
+    _running: RunningText = field(default_factory=RunningText)
 
     def add(self, kind: str, value: str) -> None:
         """Search for an MRN, a name (as PatientName has it), a birth date or an accession."""
@@ -200,6 +229,11 @@ class Identities:
             known = self._joined.get(joined) or self._joined.get(joined.lstrip(b"0"))
             if known:
                 yield Hit(start, end, known)
+        for start, end in self._running.hits(upper):
+            yield Hit(start, end, NAME)
+        if self._birth_dates:
+            for start, end in self._unusual_days(upper, words):
+                yield Hit(start, end, BIRTH_DATE)
         if self._birth_dates or self.any_date:
             for match in _DATE.finditer(upper):
                 days = set(_days(match[0]))
@@ -219,6 +253,29 @@ class Identities:
         if self.any_uid:
             for match in _UID.finditer(upper):
                 yield Hit(match.start(), match.end(), UID)
+
+    def _unusual_days(self, upper: bytes, words: Set[bytes]) -> Iterator[tuple[int, int]]:
+        """Return where a birth date is written with blanks, or as midnight UTC of a time stamp."""
+        for match in _SPACED_DATE.finditer(upper):
+            parts = [part for part in match.groups() if part]
+            if b" " in match[0] and not self._birth_dates.isdisjoint(_days(b"-".join(parts))):
+                yield match.start(), match.end()
+        for word in words:
+            if len(word) in _EPOCH_DIGITS and word.isdigit():
+                for sign in self._birth_stamp(int(word)):
+                    stamp = rb"(?<![0-9A-Z])(?<![0-9]\.)" + sign + word + _AFTER_NUMBER
+                    for match in re.finditer(stamp, upper):
+                        yield match.start(), match.end()
+
+    def _birth_stamp(self, number: int) -> Iterator[bytes]:
+        """Return the signs with which a number is midnight UTC of a birth date."""
+        for unit in (_DAY_SECONDS, _DAY_SECONDS * 1000):
+            days, rest = divmod(number, unit)
+            if rest or days > 80_000:
+                continue
+            for sign, ordinal in ((b"(?<!-)", _EPOCH + days), (b"-", _EPOCH - days)):
+                if f"{date.fromordinal(ordinal):%Y%m%d}" in self._birth_dates:
+                    yield sign
 
     def _add_identifier(self, kind: str, value: str) -> None:
         spellings = {value, normal_mrn(value)} if kind == MRN else {value}
@@ -258,6 +315,11 @@ class Identities:
                         lone = len(joined.encode()) >= SHORTEST_NAME
                         if lone and not {joined.upper(), " ".join(written).upper()} & self.common:
                             self._add_words([written])
+            self._add_running(parts)
+            for one, other in combinations(parts, 2):  # glued, in either order
+                for glued in (one + other, other + one):
+                    for written in _without_marks(["".join(re.findall(r"[^\W_]+", glued))]):
+                        self._add_words([written])
             self.common_names += len(beside)
             for one, other in combinations(parts, 2):
                 if one in beside or other in beside:
@@ -265,6 +327,12 @@ class Identities:
                     for first, second in zip(*map(_without_marks, pair), strict=True):
                         self._add_words([first, second])
                         self._add_words([second, first])
+
+    def _add_running(self, parts: list[str]) -> None:
+        """Search for a name and its parts in text without blanks between words."""
+        for word in ("".join(parts), "".join(reversed(parts)), *parts):
+            if word.upper() not in self.common:
+                self._running.add(word)
 
     def _add_words(self, parts: list[list[str]]) -> None:
         for coded in _encodings([word for part in parts for word in part]):
@@ -338,13 +406,20 @@ def _windows(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _spellings(window: bytes) -> Iterator[bytes]:
-    """The same text without JSON's, URLs' and HTML's escapes, where it has any."""
+    """The same text without JSON's, URLs' and HTML's escapes, where it has any; its words split
+    where small letters meet capitals or letters meet digits; and not parted at a line's end."""
     if _ESCAPED.search(window):
         yield _ESCAPED.sub(lambda m: chr(int(m[1], 16)).encode("utf-8", "replace"), window)
     if b"\0" in window and _WIDE_TEXT.search(window):
         yield window.replace(b"\0", b"")
     if _PERCENT.search(window):
         yield unquote_to_bytes(window)
+    if b"\x1b$" in window:
+        yield without_shifts(window)
+    if _GLUED.search(window):
+        yield _GLUED.sub(rb" ", window)
+    if _HYPHENATED.search(window):
+        yield _HYPHENATED.sub(b"", window)
     if _ENTITY.search(window):
         yield html.unescape(window.decode("utf-8", "replace")).encode("utf-8", "replace")
 
@@ -352,11 +427,14 @@ def _spellings(window: bytes) -> Iterator[bytes]:
 def _encodings(parts: list[str]) -> Iterator[list[bytes]]:
     """The words as bytes in the encodings and cases that occur, ASCII in upper case."""
     seen = set()
-    for encoding in ("utf-8", "latin-1"):
+    plain = all(part.isascii() for part in parts)
+    for encoding in ("utf-8",) if plain else ("utf-8", "latin-1", *_DICOM_ENCODINGS):
         for case in (str, str.lower, str.upper, str.title):
             try:
                 coded = tuple(case(part).encode(encoding).upper() for part in parts)
             except UnicodeEncodeError:
+                continue
+            if encoding in _DICOM_ENCODINGS and len(b"".join(coded)) < SHORTEST_ELSEWHERE:
                 continue
             if coded not in seen:
                 seen.add(coded)
