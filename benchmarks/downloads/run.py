@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,8 @@ LIMITS = {"loopback": 1.5, "slow link": 1.05, "megabytes": 60, "more bytes": 0.0
 RATE, ROUND_TRIP = 25, 20
 """Megabytes per second and milliseconds of the slow link."""
 SLOW_RUNS = 3
+QUARTERS = ("Q1", "Q2", "Q3", "Q4")
+"""Accessions that are fetched at once, one connection each."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ def make_studies(folder: Path) -> None:
         who = Identity(accession=accession, patient_id=accession)
         stack = SliceStack.oriented(count=count, step=0.7, rows=size, columns=size, fov=360)
         write_files(make_series(body, stack, identity=who), folder / accession / "1")
+    for accession in QUARTERS:
+        who = Identity(accession=accession, patient_id=accession)
+        stack = SliceStack.oriented(count=125, step=2.8, rows=512, columns=512, fov=360)
+        write_files(make_series(body, stack, identity=who), folder / accession)
     who = Identity(accession="LONG", patient_id="LONG")
     small = {"rows": 512, "columns": 512, "fov": 360}
     kernel = SliceStack.oriented(count=120, step=2.9, **small)
@@ -182,6 +189,7 @@ def main() -> None:
             port = int(archive.url.split(":")[2].split("/")[0])
             loopback(table, folder, port, options.runs)
             slow_link(table, folder, port)
+            instance_wise(table, folder, port)
             memory(table, folder, port, archive.port)
             wire(table, folder, port)
     text = f"{HEAD}\n{chr(10).join(table.lines)}\n"
@@ -225,6 +233,39 @@ def slow_link(table: Table, folder: Path, port: int) -> None:
         ratio = statistics.median(ratios)
     what = f"behind {RATE} MB/s and {ROUND_TRIP} ms: times the link's limit"
     table.add(what, f"{ratio:.3f}", ratio, LIMITS["slow link"])
+
+
+def instance_wise(table: Table, folder: Path, port: int) -> None:
+    """Four series at once over a slow link: whole, and instance by instance, as from an archive
+    that gives no series. One instance that is there already makes the product ask so."""
+    with linked(port, megabytes_per_second=RATE, milliseconds=ROUND_TRIP) as link:
+        run = prepared(folder / "quarters", list(QUARTERS), **over_http("dicomweb", link.port))
+        first = {}
+        walls: dict[str, list[float]] = {"whole": [], "single": []}
+        for turn in range(2 * SLOW_RUNS):
+            way = "single" if turn % 2 else "whole"
+            for name in ("raw", "received"):
+                shutil.rmtree(run.folder / name, ignore_errors=True)
+            for accession, (name, content) in first.items() if way == "single" else ():
+                partial = run.folder / "raw" / ".partial" / accession
+                partial.mkdir(parents=True)
+                (partial / name).write_bytes(content)
+            started = time.monotonic()
+            jobs = [run.start(*run.download_arguments(accession)) for accession in QUARTERS]
+            told = [job.communicate()[0] for job in jobs]
+            walls[way].append(time.monotonic() - started)
+            if any(job.returncode for job in jobs):
+                sys.exit("\n".join(told))
+            if not first:
+                files = {a: min((run.folder / "raw" / a).glob("*.dcm")) for a in QUARTERS}
+                first = {a: (path.name, path.read_bytes()) for a, path in files.items()}
+        size = sum(series_bytes(run, accession) for accession in QUARTERS)
+    whole, single = (statistics.median(walls[way]) for way in ("whole", "single"))
+    what = f"4 series of 125 slices, {size / 1e6:.0f} MB, 4 connections, {RATE} MB/s and"
+    what += f" {ROUND_TRIP} ms"
+    table.add(f"{what}: whole series", f"{whole:.1f} s")
+    table.add(f"{what}: instance by instance", f"{single:.1f} s")
+    table.add("times whole series", f"{single / whole:.2f}")
 
 
 def memory(table: Table, folder: Path, port: int, dicom_port: int) -> None:

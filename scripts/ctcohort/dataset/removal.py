@@ -21,13 +21,13 @@ from pathlib import Path
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import from_spreadsheet, read_table, replacing
 from ctcohort.base.naming import name_of
-from ctcohort.base.reasons import SELECTED
+from ctcohort.base.reasons import REFUSED, SELECTED
 from ctcohort.base.seals import seal_of
 from ctcohort.base.workdir import NOTES, RESULTS, Workdir
 from ctcohort.cohort.merged_mrns import surviving
 from ctcohort.dataset import manifest
 
-PASSING = ("no_answer", "not_found", "still_arriving", "offline")
+PASSING = ("no_answer", "not_found", "still_arriving", "offline", REFUSED)
 """Reasons that the next run may take back: their results are kept."""
 
 
