@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ctcohort.archives.dicomweb import DicomwebArchive
-from ctcohort.archives.protocol import Query
+from ctcohort.archives.protocol import Query, Stopped
+from ctcohort.base.faults import Fault as Refusal
 
 from .dicomweb_server import Fault, Server, read_folder, serving_stored
 from .hospital import KEY, Run, archive_settings, make_long_series
+from .lying_dicomweb import Lies, lying
 
 
 @pytest.fixture
@@ -198,3 +200,89 @@ def test_what_is_no_uid_never_becomes_a_file(stored):
         archive = archive_of(server)
         for series in archive.find(accession("A0001")):
             assert all("/" not in one.sop_instance_uid for one in archive.headers(series))
+
+
+def lying_archive(server, **changes):
+    changes.setdefault("patience_seconds", 2)
+    own = {"url": server.url}
+    return DicomwebArchive(archive_settings(kind="dicomweb", dicomweb=own, **changes), key=KEY)
+
+
+def test_a_limit_that_the_archive_refuses_is_learned_once(stored):
+    with lying(stored, Lies(largest_limit=50)) as server:
+        archive = lying_archive(server)
+        assert len(archive.find(accession("A0001"))) == 5
+        refused = [path for path in server.requests if "limit=50&" not in path]
+        assert len(refused) == 3  # 500, 200 and 100
+        archive.find(accession("00A3"))
+        assert all("limit=50&" in path for path in server.requests[len(refused) :])
+
+
+def test_a_page_that_is_shorter_than_others_were_is_the_last(stored):
+    with lying(stored, Lies()) as server:
+        archive = lying_archive(server)
+        archive.find(accession("A0001"))
+        before = len(server.requests)
+        archive.find(accession("00A3"))
+        assert len(server.requests) - before == 2  # the study, its series, and nothing behind
+
+
+def test_an_offset_that_is_ignored_ends_though_rows_change(stored):
+    lies = Lies(ignores_offset=True, rows_change=True, page=3, hints="299")
+    with lying(stored, lies) as server:
+        found = lying_archive(server).find(accession("A0001"))
+        assert len(found) == 3
+        assert len(server.requests) < 8
+
+
+def test_a_count_that_only_the_study_has_is_held_against_the_headers(stored):
+    """The last series' count is what the study's leaves."""
+    only = [one for one in stored if one.value("00080050") == "00A3"]
+    for one in only:
+        one.row["00201208"] = {"vr": "IS", "Value": [42]}
+    lies = Lies(counts=False, lists=False, described=20, streamed=20, metadata=200, series=200)
+    try:
+        with lying(only, lies) as server:
+            (series,) = lying_archive(server).find(accession("00A3"))
+            assert series.instances == 42
+    finally:
+        for one in only:
+            del one.row["00201208"]
+
+
+def test_a_403_before_anything_was_granted_stops_and_later_does_not(stored, working):
+    lies = Lies(forbidden=frozenset({"A0001"}))
+    with lying(stored, lies) as server:
+        with pytest.raises(Stopped, match="403"):
+            lying_archive(server).find(accession("A0001"))
+        assert (working / "archive.stop").exists()
+        (working / "archive.stop").unlink()
+        lying_archive(server).find(accession("00A3"))
+        again = lying_archive(server)  # another job
+        with pytest.raises(Refusal, match="403") as refused, again.serving("A0001"):
+            again.find(accession("A0001"))
+        assert (refused.value.reason, refused.value.transient) == ("archive_refused", False)
+        assert not isinstance(refused.value, Stopped)
+        assert not (working / "archive.stop").exists()
+
+
+def test_ten_refused_in_a_row_stop(stored, working):
+    with lying(stored, Lies(forbidden=frozenset({"A0001"}))) as server:
+        archive = lying_archive(server)
+        archive.find(accession("00A3"))
+        for number in range(10):
+            assert not (working / "archive.stop").exists()
+            with pytest.raises(Refusal), archive.serving(f"B{number}"):
+                archive.find(accession("A0001"))
+        assert "10 accessions failed in a row" in (working / "archive.stop").read_text()
+
+
+def test_404_is_nothing_found_only_where_the_service_is_there(stored):
+    with lying(stored, Lies(nothing=404)) as server:
+        archive = lying_archive(server)
+        archive.prepare(threads=1)
+        assert archive.find(accession("nobody")) == []
+        server.stored = []  # as if there were no such service
+        elsewhere = lying_archive(server)
+        with pytest.raises(Refusal, match="expected the root of a DICOMweb service"):
+            elsewhere.find(accession("nobody"))

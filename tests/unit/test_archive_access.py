@@ -83,6 +83,19 @@ def test_the_boundary_is_read_quoted_or_not():
     assert boundary_of(kind + "abc; start=1") == b"abc"
     assert boundary_of(kind + '"a b"') == b"a b"
     assert boundary_of("text/html; boundary=abc") is None
+    assert boundary_of('Multipart/Related ; type="application/dicom" ; boundary = "abc"') == b"abc"
+    assert boundary_of("multipart/mixed;boundary=abc") == b"abc"
+    assert boundary_of("multipart/related; no-boundary=abc") is None
+
+
+@given(parts=st.lists(st.binary(max_size=60), max_size=4), size=st.integers(1, 40))
+def test_lines_may_end_in_lf_alone(tmp_path_factory, parts, size):
+    body = b"preamble"
+    for part in parts:
+        body += b"\n--%s\nContent-Type: application/dicom\n\n%s" % (BOUNDARY, part)
+    reader = PartReader(chunked(body + b"\n--%s--\n" % BOUNDARY, size), BOUNDARY)
+    into = tmp_path_factory.getbasetemp()
+    assert [path.read_bytes() for path in reader.files(into)] == parts
 
 
 @pytest.mark.parametrize(
