@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
@@ -302,6 +303,29 @@ def test_the_story_of_a_series_names_what_lies_beside_it(
     assert told == ["1 beside its instances: no bytes, e.g. A0000001/7.dcm"]
     assert len(list(folder.passed_over(index, KEY, []))) == 2
     assert list(folder.passed_over(store / "none", KEY, [])) == []
+
+
+def test_a_file_that_may_not_be_read_is_tried_again(
+    root: Path,
+    store: Path,
+    small_series: Series,
+    open_folder: Opened,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = sorted((root / "2024" / "03").iterdir())[0]
+    with monkeypatch.context() as closed:
+        read = folder.open_file
+
+        def refuse(stream: Any, tags: Any) -> Any:
+            if stream.name == str(first):
+                raise PermissionError(13, "Permission denied", stream.name)
+            return read(stream, tags)
+
+        closed.setattr(folder, "open_file", refuse)
+        archive = open_folder(root, store)
+        assert causes(archive) == {first.name: "forbidden"}
+        assert [found.unreadable for found in archive.find(Query(("A0000001",)))] == [1]
+    assert uids(open_folder(root, store)) == of(small_series)
 
 
 def test_an_index_of_another_version_is_read_anew(

@@ -354,24 +354,26 @@ def lost_beside(index: sqlite3.Connection, series: str, study: str) -> list[tupl
     """
     lost = []
     folders = index.execute(
-        "SELECT folder, name FROM files WHERE series = ? AND study = ? AND cause IS NULL",
+        "SELECT DISTINCT folder FROM files WHERE series = ? AND study = ? AND cause IS NULL"
+        " ORDER BY folder",
         (series, study),
     )
-    endings: dict[str, set[str]] = {}
-    for folder, name in folders.fetchall():
-        endings.setdefault(folder, set()).add(os.path.splitext(name)[1])
-    for folder, known in sorted(endings.items()):
+    for (folder,) in folders.fetchall():
         suspects = index.execute(
             f"SELECT name, cause FROM files WHERE folder = ? AND cause IN ({_PLACES})",  # noqa: S608
             (folder, *_LOST),
         ).fetchall()
-        alone = (
-            suspects
-            and not index.execute(
-                "SELECT 1 FROM files WHERE folder = ? AND study != ? AND cause IS NULL LIMIT 1",
-                (folder, study),
-            ).fetchone()
+        if not suspects:
+            continue
+        names = index.execute(
+            "SELECT name FROM files WHERE folder = ? AND series = ? AND cause IS NULL",
+            (folder, series),
         )
+        known = {os.path.splitext(name)[1] for (name,) in names}
+        alone = not index.execute(
+            "SELECT 1 FROM files WHERE folder = ? AND study != ? AND cause IS NULL LIMIT 1",
+            (folder, study),
+        ).fetchone()
         lost += [
             (os.path.join(folder, name), cause)
             for name, cause in suspects
