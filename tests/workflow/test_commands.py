@@ -113,7 +113,7 @@ def test_the_redoing_commands_redo_just_that(site: Site, line: str, rules: list[
     words = shlex.split(command)
     assert Path(words[0]).name == "snakemake"
     done = subprocess.run(
-        [words[0], "--nocolor", *words[1:]],
+        [words[0], "--nocolor", "--printshellcmds", *words[1:]],
         cwd="/",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
