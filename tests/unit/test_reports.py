@@ -219,12 +219,19 @@ def test_a_row_without_accession_is_passed_over(table: Path) -> None:
     assert names(take(write(table, [("", "1", CHEST, ""), ("A1", "1", CHEST, "")]))) == ["A1"]
 
 
-@pytest.mark.parametrize("study", ["", "1.2.*", "1.2/3", "1" * 65])
+@pytest.mark.parametrize("study", ["", "1.2.*", "1.2/3", "1" * 129])
 def test_a_study_uid_that_names_no_study_is_ambiguous(table: Path, study: str) -> None:
     header = ("AccessionNumber", "MRN", "Protocol", "Study")
     write(table, [("A1", "1", CHEST, study), ("A2", "1", CHEST, "1.2.3")], header=header)
     events = take(table, columns={"study_uid": "Study"})
     assert [event.problem for event in events] == ["ambiguous_study", ""]
+
+
+def test_a_study_uid_with_letters_names_a_study(table: Path) -> None:
+    """De-identifiers write them."""
+    header = ("AccessionNumber", "MRN", "Protocol", "Study")
+    write(table, [("A1", "1", CHEST, "1.3.6.1.4.1.45037.9fA0C")], header=header)
+    assert [event.problem for event in take(table, columns={"study_uid": "Study"})] == [""]
 
 
 def test_only_rows_that_say_ct_are_taken_where_the_modality_is_known(table: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ctcohort.base.faults import InputError
 from ctcohort.base.hashing import rank
-from ctcohort.base.naming import is_valid_accession
+from ctcohort.base.naming import is_uid, is_valid_accession
 from ctcohort.cohort.merged_mrns import surviving
 from ctcohort.cohort.report_table import Table
 from ctcohort.config.settings import SelectSettings
@@ -216,7 +216,7 @@ def _merge(known: Imaging, again: Imaging) -> None:
 def _problem(event: Imaging, *, by_study: bool) -> str:
     if not is_valid_accession(event.accession):
         return "invalid_accession"
-    if by_study and not re.fullmatch(r"[0-9.]{1,64}", event.study_uid):
+    if by_study and not is_uid(event.study_uid):
         return "ambiguous_study"
     if not event.mrn:
         return "no_mrn"
