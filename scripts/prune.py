@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from ctcohort.base.faults import run
-from ctcohort.base.files import assert_no_run
+from ctcohort.base.files import assert_no_run, delete
 from ctcohort.base.workdir import Workdir
-from ctcohort.dataset.removal import delete, leftovers, size_of
+from ctcohort.dataset.removal import leftovers, size_of
 
 
 def main() -> None:

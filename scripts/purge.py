@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ctcohort.base.faults import InputError, run
-from ctcohort.base.files import assert_no_run, read_table
+from ctcohort.base.files import assert_no_run, delete, read_table
 from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.exclusions import read_exclusions
 from ctcohort.cohort.merged_mrns import read_merged_mrns
 from ctcohort.dataset.removal import (
     accessions_of,
-    delete,
     files_of,
     forget,
     is_known,

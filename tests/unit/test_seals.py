@@ -6,7 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 
+from ctcohort.archives.protocol import Query
 from ctcohort.base import seals
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import (
@@ -17,6 +19,10 @@ from ctcohort.base.files import (
     write_sealed_json,
     write_table,
 )
+from ctcohort.base.workdir import Workdir
+from ctcohort.series import cache
+
+from .opened import Opened
 
 ROWS = [{"accession": "A1", "split": "train"}, {"accession": "A2", "split": "test"}]
 COLUMNS = ("accession", "split")
@@ -137,3 +143,54 @@ def test_every_flipped_bit_of_sealed_json_is_noticed(here: Path) -> None:
 def test_json_of_an_older_release_is_read_without_a_seal(here: Path, last: str) -> None:
     (here / "A1.json").write_text(f'{{\n "series_uid": "1.2",\n "{last}": []\n}}\n')
     assert list(read_sealed_json(here / "A1.json")) == ["series_uid", last]
+
+
+# Stores
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "emptied", "flipped", "a folder"])
+def test_a_damaged_index_of_a_folder_is_read_anew(
+    tmp_path: Path, small_series: list[Dataset], open_folder: Opened, damage: str
+) -> None:
+    for dataset in small_series:
+        dataset.save_as(tmp_path / f"{dataset.InstanceNumber}", enforce_file_format=True)
+    store = tmp_path / "index"
+    before = open_folder(tmp_path, store)
+    found = before.find(Query(("A0000001",)))
+    before.index.close()
+    path = store / "folder.sqlite"
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if damage == "a folder":
+        path.mkdir()
+    else:
+        at = content.index(b"A0000001")
+        content[at] ^= damage == "flipped"
+        content[4096:] = bytes(len(content) - 4096) if damage == "zeroed" else content[4096:]
+        path.write_bytes(b"" if damage == "emptied" else content)
+    after = open_folder(tmp_path, store)
+    assert after.find(Query(("A0000001",))) == found
+
+
+def test_a_damaged_answer_is_asked_for_again(here: Path) -> None:  # noqa: ARG001
+    cache.save("A1", cache.Answer())
+    path = Workdir().answer("A1")
+    content = path.read_bytes()
+    for place in range(len(content)):
+        spoilt = bytearray(content)
+        spoilt[place] ^= 1 << random.Random(place).randrange(8)
+        path.write_bytes(spoilt)
+        assert cache.load("A1") in (None, cache.Answer())
+    path.unlink()
+    path.mkdir()
+    assert cache.load("A1") is None
+    cache.save("A1", cache.Answer())
+    assert cache.load("A1") == cache.Answer()
+
+
+def test_a_damaged_key_of_patients_says_what_to_delete(here: Path) -> None:  # noqa: ARG001
+    key = cache.patient_key()
+    assert cache.patient_key() == key
+    Workdir().patient_key.write_bytes(key[:-1])
+    with pytest.raises(InputError, match="delete index and run"):
+        cache.patient_key()

@@ -28,8 +28,9 @@ from pydicom.tag import Tag
 
 from ctcohort.archives.protocol import Arrived, FoundSeries, Query, nobody
 from ctcohort.base.faults import Fault, InputError
-from ctcohort.base.files import copy
+from ctcohort.base.files import copy, delete, seal
 from ctcohort.base.naming import is_uid
+from ctcohort.base.seals import assert_unchanged, seal_of
 from ctcohort.dicom.headers import KEYWORDS, Header, header_of, pack, patient_mark, unpack
 from ctcohort.dicom.reading import UNDEFINED, NotDicom, open_file
 
@@ -144,21 +145,14 @@ class FolderArchive:
             )
         self.store.mkdir(parents=True, exist_ok=True)
         path = self.store / "folder.sqlite"
-        self.index = sqlite3.connect(path)
-        if self.index.execute("PRAGMA user_version").fetchone() != (VERSION,):
-            self.index.execute("DROP TABLE IF EXISTS files")
-            self.index.execute(f"PRAGMA user_version = {VERSION}")
-        self.index.executescript(_SCHEMA)
-        changed = self._forget_what_is_gone()
-        read = known = 0
-        for rows in self._read(changed, threads):
-            self.index.executemany(
-                "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows
-            )
-            self.index.commit()
-            read += len(rows)
-            if read % (BATCH * 20) < BATCH:
-                print(f"folder index: {read} of {len(changed)} files read", file=sys.stderr)
+        try:
+            assert_unchanged(path)
+            read = self._update(path, threads)
+        except (InputError, sqlite3.DatabaseError):
+            print(f"warning: {path}: is damaged; every header is read anew", file=sys.stderr)
+            delete(path)
+            read = self._update(path, threads)
+        seal(path)
         known, images = self.index.execute("SELECT count(*), count(instance) FROM files").fetchone()
         print(
             f"folder index: {known} files, {images} of them DICOM instances; {read} read now",
@@ -171,6 +165,30 @@ class FolderArchive:
                 f"archive.folder.path: {self.root} holds no DICOM instance; expected the tree with"
                 " the hospital's DICOM files"
             )
+
+    def _update(self, path: Path, threads: int) -> int:
+        """Open the index and read what is new or changed; return how many files that were.
+
+        Without its seal the index is believed while it is written to, and after a process was
+        killed at that: SQLite's own journal then puts it right.
+        """
+        seal_of(path).unlink(missing_ok=True)
+        self.index = sqlite3.connect(path)
+        if self.index.execute("PRAGMA user_version").fetchone() != (VERSION,):
+            self.index.execute("DROP TABLE IF EXISTS files")
+            self.index.execute(f"PRAGMA user_version = {VERSION}")
+        self.index.executescript(_SCHEMA)
+        changed = self._forget_what_is_gone()
+        read = 0
+        for rows in self._read(changed, threads):
+            self.index.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows
+            )
+            self.index.commit()
+            read += len(rows)
+            if read % (BATCH * 20) < BATCH:
+                print(f"folder index: {read} of {len(changed)} files read", file=sys.stderr)
+        return read
 
     def find(self, query: Query) -> list[FoundSeries]:
         if query.study_uid:

@@ -62,14 +62,28 @@ def replacing(path: Path, *, sealed: bool = False) -> Iterator[Path]:
         if path.is_dir():
             raise InputError(f"{path}: is a folder, expected a file; delete {path} and run again")
         if sealed:
-            seal = sha256(part)
-            write_lines(seal_of(path), [seal, *kept_seals(path)[:1]])
+            checksum = sha256(part)
+            write_lines(seal_of(path), [checksum, *kept_seals(path)[:1]])
             part.replace(path)
-            write_lines(seal_of(path), [seal])
+            write_lines(seal_of(path), [checksum])
         else:
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def seal(path: Path) -> None:
+    """Keep the checksum of a file that was written in place."""
+    kept_seals(path)
+    write_lines(seal_of(path), [sha256(path)])
+
+
+def delete(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, *chunks: bytes | bytearray | memoryview, sealed: bool = False) -> None:

@@ -61,6 +61,17 @@ def assert_sealed(path: Path, stream: BufferedReader) -> None:
     stream.seek(0)
 
 
+def assert_unchanged(path: Path) -> None:
+    """Raise `InputError` where a file is there and not what was sealed."""
+    try:
+        with open(path, "rb") as stream:
+            assert_sealed(path, stream)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; delete {path} and {MADE_AGAIN}") from None
+
+
 def complaints(directory: Path) -> Iterator[str]:
     """Return one line for each sealed table of a directory that is missing or has changed."""
     for seal in sorted((directory / FOLDER).glob("[!.]*")):

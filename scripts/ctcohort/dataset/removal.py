@@ -13,13 +13,12 @@ import gzip
 import json
 import os
 import re
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import from_spreadsheet, read_table, replacing
+from ctcohort.base.files import from_spreadsheet, read_table, replacing, seal
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import REFUSED, SELECTED
 from ctcohort.base.seals import seal_of
@@ -120,14 +119,6 @@ def is_known(here: Workdir, accessions: Set[str]) -> bool:
     own = set(files_of(here, accessions)) - {here.page}
     rows = read_table(here.cohort) if here.cohort.exists() else ()
     return bool(own) or any(row["accession"] in accessions for row in rows)
-
-
-def delete(path: Path) -> None:
-    """Delete a file, or a folder with all that is in it."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def size_of(path: Path) -> int:
@@ -258,4 +249,5 @@ def _unindex(index: Path, accessions: Set[str], studies: Set[str]) -> bool:
             connection.executemany(drop, [(value,) for value in values])
         gone = connection.total_changes - gone
     connection.close()
+    seal(index)
     return gone > 0

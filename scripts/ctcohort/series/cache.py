@@ -10,13 +10,15 @@ from __future__ import annotations
 import gzip
 import json
 import secrets
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ctcohort.archives.protocol import FoundSeries, Query
-from ctcohort.base.faults import Fault
-from ctcohort.base.files import write_bytes, write_lines
+from ctcohort.base.faults import Fault, InputError
+from ctcohort.base.files import delete, write_bytes, write_lines
 from ctcohort.base.naming import name_of
+from ctcohort.base.seals import assert_unchanged
 from ctcohort.base.workdir import Workdir
 from ctcohort.dicom.headers import Header, pack, unpack
 
@@ -52,6 +54,8 @@ def save(accession: str, answer: Answer) -> None:
     }
     packed = gzip.compress(json.dumps(content).encode(), 1, mtime=0)
     path = _path_of(accession)
+    if path.is_dir():
+        delete(path)
     if not path.exists() or path.read_bytes() != packed:
         write_bytes(path, packed)
 
@@ -68,7 +72,7 @@ def load(accession: str) -> Answer | None:
             {uid: unpack(packed) for uid, packed in content["headers"].items()},
             query,
         )
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zlib.error):
         return None  # damaged, or kept by a release that knew other facts
 
 
@@ -94,6 +98,13 @@ def headers_of(accession: str, series_uid: str) -> list[Header]:
 def patient_key() -> bytes:
     """Key of `headers.patient_mark`: random, made once, private to this working directory."""
     path = Workdir().patient_key
+    try:
+        assert_unchanged(path)
+    except InputError:
+        raise InputError(
+            f"{path}: is damaged, and with it the marks of patients; delete {path.parent} and run"
+            " snakemake again: the archive is asked anew"
+        ) from None
     if not path.exists():
-        write_bytes(path, secrets.token_bytes(32))
+        write_bytes(path, secrets.token_bytes(32), sealed=True)
     return path.read_bytes()
