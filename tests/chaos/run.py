@@ -13,6 +13,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,14 +43,21 @@ def one(hospital: trials.Hospital, number: int, scratch: Path) -> trials.Outcome
     return outcome
 
 
-def outcomes(numbers: list[int], scratch: Path, *, jobs: int) -> Iterator[trials.Outcome]:
-    """Every trial's outcome, as it ends."""
+def outcomes(
+    numbers: list[int], scratch: Path, *, jobs: int, minutes: float | None = None
+) -> Iterator[trials.Outcome]:
+    """Every trial's outcome, as it ends; none begins after so many minutes."""
     fresh = scratch / "fresh"
     fresh.mkdir(parents=True)
     make_hospital(fresh)
     hospital = trials.Hospital(scratch / "reference", fresh)
+    end = time.monotonic() + 60 * minutes if minutes else float("inf")
+
+    def until_the_end(number: int) -> trials.Outcome | None:
+        return one(hospital, number, scratch) if time.monotonic() < end else None
+
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(lambda number: one(hospital, number, scratch), numbers)
+        yield from filter(None, pool.map(until_the_end, numbers))
 
 
 def table(found: list[trials.Outcome]) -> str:
@@ -92,13 +100,14 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first trial")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of trials")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once")
+    parser.add_argument("--minutes", type=float, help="begin no trial after so many")
     parser.add_argument("--scratch", type=Path, help="kept; else a temporary folder")
     parser.add_argument("--write", action="store_true", help="the figures into docs/reliability.md")
     options = parser.parse_args()
     numbers = options.only or list(range(options.first, options.first + options.injections))
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="chaos-"))
     found = []
-    for outcome in outcomes(numbers, scratch, jobs=options.jobs):
+    for outcome in outcomes(numbers, scratch, jobs=options.jobs, minutes=options.minutes):
         found.append(outcome)
         print(f"{outcome.number:4d} {outcome.seconds:5.1f} s  {outcome.verdict}: {outcome.fault}")
         if outcome.verdict in trials.BAD:

@@ -15,6 +15,8 @@ import random
 import shutil
 import sys
 import tempfile
+import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -123,12 +125,15 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first mutant")
     parser.add_argument("--target", default="", choices=[*SHARES, ""], help="this target alone")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of mutants")
+    parser.add_argument("--minutes", type=float, help="end after so many")
     parser.add_argument("--scratch", type=Path, help="kept; else a temporary folder")
     parser.add_argument("--write", action="store_true", help="the figures into docs/reliability.md")
     options = parser.parse_args()
     numbers = options.only or list(range(options.first, options.first + options.mutants))
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="fuzz-"))
+    warnings.simplefilter("ignore")  # pydicom's, of what mutants hold
     found, known = [], set()
+    end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
     for result in results(scratch, numbers, options.target):
         found.append(result)
         for complaint in result.complaints:
@@ -136,6 +141,8 @@ def main() -> None:
             if kind not in known:
                 known.add(kind)
                 print(f"{result.target} {result.number}: {complaint}", flush=True)
+        if time.monotonic() > end:
+            break
         if len(found) % 500 == 0:
             print(f"{len(found)} of {len(numbers)}", file=sys.stderr, flush=True)
     print(table(found))

@@ -22,6 +22,7 @@ from ctcohort.dataset.manifest import COHORT
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import Identity, make_series, write_files
+from ctcohort.series import series_table
 from tests.objects import make_enhanced
 from tests.services.dicomweb_server import Fault, Request, Server, read_folder, serving_stored
 from tests.services.dimse_server import dimse_serving
@@ -198,6 +199,9 @@ class Fuzz:
         write_lines(folder / "accessions.txt", ["A1", "A2"])
         events = [{"accession": name, "mrn": name, "patient_mrn": name} for name in ("A1", "A2")]
         write_table(folder / "cohort.csv", COHORT, events)
+        rows = [{"accession": event["accession"], "reason": "not_found"} for event in events]
+        write_table(folder / "series.csv", series_table.COLUMNS, rows)
+        write_table(folder / "splits.csv", ("accession", "patient", "split"), [])
         (folder / "reviews.csv").write_bytes(mutated_text(REVIEWS, choice))
         yield self.run(
             "write_manifest",

@@ -20,4 +20,3 @@ def test_no_mutant_ends_in_an_uncaught_exception(tmp_path: Path) -> None:
     for target in run.SHARES:
         steps = [step for result in found if result.target == target for step in result.steps]
         assert any(step.status == 0 for step in steps), f"{target}: every mutant is refused"
-        assert any(step.status != 0 for step in steps), f"{target}: no mutant is refused"
