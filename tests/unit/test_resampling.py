@@ -199,6 +199,31 @@ def test_a_slice_that_comes_late_takes_no_place_of_another(late: int) -> None:
     assert np.array_equal(ct[:, 4, 4], np.arange(0, 70, 2))
 
 
+def test_slices_that_no_voxel_needs_are_asked_for_all_the_same() -> None:
+    """They must be checked too. Each is asked for once, from the head on."""
+    z = axis(np.arange(40.0), np.array([0.0, 1.0]), step=1.0, interpolator="linear")
+    y = x = axis(*grid(4, 1.0, 1.0), step=1.0, interpolator="linear")
+    straight = resampling.Straight(z, y, x)
+    asked: list[int] = []
+
+    def arrive(places: range) -> None:
+        for place in places:
+            asked.append(place)
+            straight.put(place, np.full((4, 4), float(place)))
+
+    ct = straight.volume(arrive, CLIP)
+    assert asked == list(range(40))
+    assert ct[:, 0, 0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("interpolator", ["bspline", "linear"])
+def test_a_single_slice_is_everywhere(interpolator: str) -> None:
+    (block,) = axis(
+        np.array([3.0]), np.array([0.0, 3.0, 9.0]), step=1.0, interpolator=interpolator
+    ).blocks
+    assert block.weights.tolist() == [[1.0]] * 3
+
+
 def test_weights_are_exact_and_sum_to_one() -> None:
     each = axis(*grid(200, 0.625, 0.8), step=0.625, interpolator="bspline")
     for block in each.blocks:

@@ -264,7 +264,6 @@ def _slopes(lengths: Array, step: float) -> Array:
         factor = lower[i] / diagonal[i - 1]
         diagonal[i] -= factor * upper[i - 1]
         right[i] -= factor * right[i - 1]
-    right[-1] /= diagonal[-1]
     for i in range(count - 2, -1, -1):
         right[i] = (right[i] - upper[i] * right[i + 1]) / diagonal[i]
     return right
