@@ -563,3 +563,34 @@ def test_a_sample_beyond_the_precision_of_its_stream_is_damage() -> None:
     frame[at] = 11  # what is predicted of the first sample, and so every value, is 3072 less
     with pytest.raises(Fault, match="samples have more than the stream's 11 bits"):
         stored_values(with_frame(ds, uid.JPEGLosslessSV1, bytes(frame)))
+
+
+@pytest.mark.parametrize(
+    ("value", "precision", "padding", "sound"),
+    [
+        (4095, 12, None, True),
+        (4096, 12, None, False),
+        (0xF800, 12, None, True),  # -2048
+        (0xF7FF, 12, None, False),
+        (0xFFFF, 12, None, True),
+        (0x7FFF, 15, None, True),
+        (0xC000, 15, None, True),
+        (0xBFFF, 15, None, False),
+        (0xBFFF, 16, None, True),
+        (63000, 12, Padding(63000, 63001), True),
+        (63001, 12, Padding(63000, 63001), True),
+        (62999, 12, Padding(63000, 63001), False),
+        (63002, 12, Padding(63000, 63001), False),
+        (63000, 12, Padding(63000 - 65536, 63001 - 65536), True),
+        (63002, 12, Padding(63000 - 65536, 63001 - 65536), False),
+    ],
+)
+def test_a_sample_has_no_more_bits_than_its_stream_except_those_of_a_sign_and_padding(
+    value: int, precision: int, padding: Padding | None, sound: bool
+) -> None:
+    samples = np.array([[0, value]], np.uint16)
+    if sound:
+        pixels._check_range(samples, precision, padding)
+    else:
+        with pytest.raises(ValueError, match=f"1 samples have more than the stream's {precision}"):
+            pixels._check_range(samples, precision, padding)
