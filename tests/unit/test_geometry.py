@@ -1020,6 +1020,29 @@ def test_two_thicknesses_that_overlap_are_never_interleaved() -> None:
         assert reason(headers, irregular_spacing=policy, **limits) == "overlapping_acquisitions"
 
 
+def test_two_thicknesses_at_one_range_are_told_apart() -> None:
+    thick = [-10.0 * i for i in range(9)]
+    headers = series([*heights(40), *thick], slice_thickness=lambda i: 2.0 if i < 40 else 10.0)
+    assert numbers(stack_of(headers)) == list(range(1, 41))
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("mode", "too_irregular"), ("positions", "overlapping_acquisitions")]
+)
+def test_runs_of_instance_numbers_tell_what_nothing_else_does(policy: str, expected: str) -> None:
+    z = [*heights(40), *(h - 0.7 for h in heights(40))]
+    assert reason(series(z), irregular_spacing=policy) == expected
+    turned = series(z[::-1])
+    assert reason(turned, irregular_spacing=policy) == expected
+
+
+def test_an_irregular_scan_in_one_run_or_in_no_order_is_taken() -> None:
+    z = [h for i, h in enumerate(heights(60)) if i not in (20, 41)]
+    shuffled = series(z, instance_number=lambda i: i * 17 % 58)
+    for headers in (series(z), series(z[::-1]), shuffled, series(z, instance_number=None)):
+        assert reason(headers, irregular_spacing="positions") == ""
+
+
 # Slices that were lost
 
 

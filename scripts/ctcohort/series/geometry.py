@@ -63,6 +63,12 @@ MIN_TILT_DRIFT_MM = 0.8
 FULL_PASS = 0.9
 """Share of the extent, or of the positions, that makes a pass a full one (rule 4)."""
 
+THICKNESS_RATIO = 1.2
+"""Slices whose SliceThickness differs by more are of two reconstructions (rule 4)."""
+
+MAX_RUNS = 4
+"""Most runs of InstanceNumber that are taken for acquisitions (rule 4)."""
+
 STRAY_SLICES = 2
 """So many slices may lie among those of a full pass and still belong to it (rule 4)."""
 
@@ -212,6 +218,7 @@ def assess(headers: Sequence[Header], rules: VolumeSettings, *, min_slices: int 
         or ("too_large" if _voxels(verdict.measures, rules) > MAX_VOXELS else "")
         or _unusable(stack, overlap=overlap)
         or _spacing_reason(stack, verdict.measures, rules)
+        or _interleaved(stack, slices, axes[2])
     )
     if not verdict.reason:
         verdict.stack = stack
@@ -358,7 +365,7 @@ def _one_pass(slices: list[Slice], normal: Array, verdict: Verdict) -> list[Slic
     """Where acquisitions overlap, keep the largest one that covers the whole range (rule 4)."""
     t = _positions(slices) @ normal
     repeats = len(set(_places(t))) < len(slices)
-    for key in _PASSES:
+    for key in _keys(slices):
         values = [str(key(s)) for s in slices]
         parts = _parts(values)
         full = [part for part in parts if _is_full(t[part], t)]
@@ -387,6 +394,14 @@ _PASSES: tuple[Callable[[Slice], object], ...] = (
 """What tells the passes of a series apart, in the order in which it is asked (rule 4)."""
 
 
+def _keys(slices: Sequence[Slice]) -> list[Callable[[Slice], object]]:
+    """`_PASSES`, and SliceThickness where it differs by more than its rounding."""
+    given = [s.header.slice_thickness for s in slices]
+    known = [thickness for thickness in given if thickness]
+    differ = len(known) == len(given) and max(known) > THICKNESS_RATIO * min(known)
+    return [*_PASSES, *([lambda s: s.header.slice_thickness] if differ else [])]
+
+
 def _parts(values: Sequence[str]) -> list[NDArray[np.intp]]:
     """Indices of equal values, in the order of the values."""
     _, group, counts = np.unique(np.array(values), return_inverse=True, return_counts=True)
@@ -399,20 +414,41 @@ def _overlap(slices: list[Slice], normal: Array) -> bool:
     Acquisitions one after the other are one scan, and so are a few slices acquired again.
     """
     t = _positions(slices) @ normal
-    for key in _PASSES:
-        parts = [np.sort(t[part]) for part in _parts([str(key(s)) for s in slices])]
-        parts = sorted((part for part in parts if len(part) > STRAY_SLICES), key=lambda p: p[0])
-        furthest = parts[:1]
-        for part in parts[1:]:
-            low, high = part[0] - SAME_POSITION_MM, furthest[0][-1] + SAME_POSITION_MM
-            among = (
-                np.searchsorted(part, high),
-                len(furthest[0]) - np.searchsorted(furthest[0], low),
-            )
-            if min(among) > STRAY_SLICES:
-                return True
-            if part[-1] > furthest[0][-1]:
-                furthest = [part]
+    return any(
+        _lie_over([t[part] for part in _parts([str(key(s)) for s in slices])])
+        for key in _keys(slices)
+    )
+
+
+def _runs_overlap(slices: Sequence[Slice], normal: Array) -> bool:
+    """Whether InstanceNumber runs through the same range several times.
+
+    Where nothing else tells acquisitions apart, their order does; more than `MAX_RUNS` runs are an
+    order of another kind.
+    """
+    if any(s.header.instance_number is None for s in slices):
+        return False
+    order = sorted(slices, key=lambda s: (s.header.instance_number, s.index))
+    t = _positions(order) @ normal
+    steps = np.diff(t)
+    backwards = np.flatnonzero(steps * np.median(steps) < 0)
+    runs = np.split(t, backwards + 1)
+    return 1 < len(runs) <= MAX_RUNS and _lie_over(runs)
+
+
+def _lie_over(parts: Sequence[Array]) -> bool:
+    """Whether two parts have more than `STRAY_SLICES` positions each in the other's range."""
+    ordered = sorted(
+        (np.sort(part) for part in parts if len(part) > STRAY_SLICES), key=lambda part: part[0]
+    )
+    furthest = ordered[:1]
+    for part in ordered[1:]:
+        low, high = part[0] - SAME_POSITION_MM, furthest[0][-1] + SAME_POSITION_MM
+        others = len(furthest[0]) - np.searchsorted(furthest[0], low)
+        if min(np.searchsorted(part, high), others) > STRAY_SLICES:
+            return True
+        if part[-1] > furthest[0][-1]:
+            furthest = [part]
     return False
 
 
@@ -551,6 +587,12 @@ def _with(
             (columns or 0) * (measures.column_spacing or 0),
         ),
     )
+
+
+def _interleaved(stack: Stack, slices: Sequence[Slice], normal: Array) -> str:
+    """Irregular slices that are the slices of several runs over one range."""
+    irregular = not stack.regular and _runs_overlap(slices, normal)
+    return "overlapping_acquisitions" if irregular else ""
 
 
 def _conflict(stack: Stack) -> bool:
