@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ctcohort.base.faults import InputError
 from ctcohort.cohort.exclusions import read_exclusions
 from ctcohort.cohort.merged_mrns import read_merged_mrns
-from ctcohort.cohort.selection import Imaging, Selection, select
+from ctcohort.cohort.selection import THE_ARTICLES, Imaging, Selection, select
 from ctcohort.config.settings import SelectSettings
+
+from .opened import REPOSITORY
 
 CHEST = "CT Chest WO Contrast"
 COLUMNS: dict[str, Any] = {"accession": "AccessionNumber", "mrn": "MRN", "protocol": "Protocol"}
@@ -256,6 +259,24 @@ def test_every_protocol_is_counted_and_the_selected_ones_are_named(table: Path) 
     found: Selection = select(write(table, rows), COLUMNS, WANTED)
     assert found.protocols == {"ct chest wo contrast": 2, "ct head": 1}
     assert found.selected_protocols == {"ct chest wo contrast"}
+
+
+def test_a_protocol_that_no_row_has_is_a_warning_unless_it_is_a_default(
+    table: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(table, [("A1", "1", CHEST, "")])
+    take(table, SelectSettings(protocols=(CHEST, *THE_ARTICLES), protocols_regex=("^ct",)))
+    assert not caplog.records
+    take(table, SelectSettings(protocols=(CHEST, "CT  Chset"), protocols_regex=("^mr",)))
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        f"warning: {table}: no row has the protocol that select asks for by 'CT  Chset'",
+        f"warning: {table}: no row has the protocol that select asks for by '^mr'",
+    ]
+
+
+def test_the_articles_protocols_are_the_defaults() -> None:
+    defaults = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["select"]["protocols"]
+    assert set(defaults) == THE_ARTICLES
 
 
 @pytest.fixture

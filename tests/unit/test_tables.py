@@ -366,6 +366,20 @@ def test_numbers_of_different_lengths_may_have_lost_zeros(
     assert record.getMessage().startswith("warning: ")
 
 
+@pytest.mark.parametrize(("code", "warned"), [("000000", 1), ("0", 0), ("0.00", 0)])
+def test_zeros_that_only_a_cell_format_shows_are_warned_of(
+    path: Path, code: str, warned: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    xlsx(path, [HEADER, (1234, "42", CHEST, "")])
+    book = openpyxl.load_workbook(path.rename(path.with_suffix(".xlsx")))
+    book["Reports"]["A2"].number_format = code
+    book.save(path.with_suffix(".xlsx"))
+    path.with_suffix(".xlsx").rename(path)
+    assert take(path)[0].accession == "1234"
+    assert len(caplog.records) == warned
+    assert all("shows numbers with leading zeros" in r.getMessage() for r in caplog.records)
+
+
 def test_integers_of_parquet_are_whole_at_any_size(path: Path) -> None:
     rows = [HEADER, (2_819_497_684_894_126, 1, CHEST, "")]
     assert take(parquet(path, rows))[0].accession == "2819497684894126"

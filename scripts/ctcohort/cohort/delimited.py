@@ -43,7 +43,7 @@ class Delimited:
     """A delimited text: its header, then its records by line number."""
 
     unit = "line"
-    typed = exact = False
+    typed = exact = shows_zeros = False
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -34,13 +34,15 @@ class Source(Protocol):
     """A file that holds a table.
 
     `unit` is how its records are counted; `typed` says that values are more than text, `exact` that
-    its integers are whole at any size, `decimal_commas` that ``0,5`` can only be a number.
+    its integers are whole at any size, `decimal_commas` that ``0,5`` can only be a number, and
+    `shows_zeros` that some cells are shown with leading zeros which their values lack.
     """
 
     unit: str
     typed: bool
     exact: bool
     decimal_commas: bool
+    shows_zeros: bool
     header: list[str]
 
     def records(self, positions: Sequence[int]) -> Iterator[tuple[int, Sequence[object]]]:
@@ -116,7 +118,15 @@ class Table:
 
     def _warn_of_zeros(self, lengths: dict[str, set[int]]) -> None:
         for name, counts in lengths.items():
-            if len(counts) > 1:
+            if counts and self._source.shows_zeros:
+                _log.warning(
+                    "warning: %s: the column %s holds numbers, and a cell format of this workbook"
+                    " shows numbers with leading zeros; they are read without: if it is this"
+                    " column's, make it text",
+                    self.path,
+                    name,
+                )
+            elif len(counts) > 1:
                 _log.warning(
                     "warning: %s: the column %s holds numbers of %d to %d digits: leading zeros may"
                     " be gone; if its values have a fixed length, export it again as text",

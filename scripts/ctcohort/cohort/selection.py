@@ -20,6 +20,14 @@ from ctcohort.config.settings import SelectSettings
 NAMED = ("accession", "mrn", "protocol", "study_uid", "modality", "split")
 """The keys of `columns` that name one column each."""
 
+THE_ARTICLES = frozenset(
+    {
+        "ct chest wo contrast w 3d mips protocol",
+        "ct chest without contrast w 3d mips protocol",
+    }
+)
+"""The defaults of `select.protocols`: nobody wonders if a hospital has but one of the two."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -119,6 +127,13 @@ def select(
             wanted.add(event.accession)
     if not wanted - {""}:
         raise InputError(_nothing_selected(path, known_protocols.counts, rules))
+    for pattern in known_protocols.unmatched(rules):
+        _log.warning(
+            "warning: %s: no row has the protocol that select asks for by %r; protocols.csv lists"
+            " those that occur",
+            path,
+            pattern,
+        )
     _point_decimals(table, carry, found.values())
     events = [event for accession, event in found.items() if accession in wanted and accession]
     for event in events:
@@ -149,6 +164,19 @@ class _Protocols:
         protocols, is_wanted = self._known[text]
         self.counts.update(protocols)
         return protocols, is_wanted
+
+    def unmatched(self, rules: SelectSettings) -> list[str]:
+        """Return what `select` asks for and no row has; the defaults are not among it."""
+        texts = [
+            text
+            for text in rules.protocols
+            if normal_protocol(text) not in {*self.counts, *THE_ARTICLES}
+        ]
+        return texts + [
+            pattern.pattern
+            for pattern in self._patterns
+            if not any(map(pattern.search, self.counts))
+        ]
 
 
 def _opened(path: Path, sheet: Any, needed: Sequence[str]) -> Table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,7 @@ class Workbook:
                 " workbook; unpack it, or save it again as .xlsx or CSV UTF-8"
             ) from None
         self.path = path
+        self.shows_zeros = _shows_zeros(path)
         self._cells = cells
         _, first = next(self._filled(), (0, ()))
         self.header = [text_of_cell(name).strip() for name in first]
@@ -73,7 +76,7 @@ class Parquet:
 
     unit = "row"
     typed = exact = True
-    decimal_commas = False
+    decimal_commas = shows_zeros = False
 
     def __init__(self, path: Path) -> None:
         from pyarrow import ArrowException
@@ -111,6 +114,15 @@ def _sheet(path: Path, book: Any, sheet: str | None) -> str:
     if sheet not in names:
         raise InputError(f"{path}: has no sheet {sheet}; reports_sheet can be {', '.join(names)}")
     return sheet
+
+
+def _shows_zeros(path: Path) -> bool:
+    """Return whether a cell format of an .xlsx, such as ``000000``, adds leading zeros."""
+    if not zipfile.is_zipfile(path):
+        return False  # .xls: its formats are not looked at
+    with zipfile.ZipFile(path) as parts:
+        styles = parts.read("xl/styles.xml") if "xl/styles.xml" in parts.namelist() else b""
+    return re.search(rb'formatCode="0{2,}["&;]', styles) is not None
 
 
 def _is_filled(value: object) -> bool:
