@@ -292,6 +292,8 @@ def test_every_word_of_the_vocabulary_stops_an_accession_at_exactly_one_step() -
         ("pending", "not indexed", False, "found"),
         ("excluded", "derived", False, "original"),
         ("excluded", "too_few_slices", False, "geometry"),
+        ("excluded", "archive_refused", False, "found"),
+        ("failed", "archive_refused", False, "downloaded"),
         ("pending", "", False, "downloaded"),
         ("failed", "archive_unreachable", False, "downloaded"),
         ("failed", "archive_unreachable", True, "downloaded"),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ctcohort.base.reasons import ACCESSION_REASONS, JOB_REASONS, SERIES_REASONS
+from ctcohort.base.reasons import ACCESSION_REASONS, JOB_REASONS, REFUSED, SERIES_REASONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,8 @@ def reached(status: str, reason: str, *, received: bool = True) -> int:
     """
     if status == "included":
         return VOLUME
-    if status == "excluded":
-        return _STEP_OF[reason]
+    if status == "excluded":  # a refused accession was never found, a refused download was
+        return _FOUND if reason == REFUSED else _STEP_OF[reason]
     if reason == "not indexed":
         return _FOUND
     if reason in STEPS[_DOWNLOADED].reasons:
