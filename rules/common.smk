@@ -13,24 +13,26 @@ from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ExecMode, RerunTrigger
 
-from ctcohort.series import series_table
 from ctcohort.base.faults import InputError
 from ctcohort.base import seals
-from ctcohort.base.files import head, write_lines
 from ctcohort.dataset import screen
 from ctcohort.dataset.lost_jobs import record_lost_jobs
 from ctcohort.dataset.story import snakemake_on
 from ctcohort.dataset.summary import summary, told_forecast
-from ctcohort.volume.memory import CLUSTER_MB, THREAD_MB, peak_mb
-from ctcohort.base.workdir import Workdir
-from ctcohort.base.naming import NAME_PATTERN, accession_of, name_of
-from ctcohort.dataset.finished import (
-    clear_damaged,
-    is_another_series,
-    is_made_otherwise,
-    is_finished,
-    missing_files,
+from ctcohort.volume.memory import CLUSTER_MB
+from ctcohort.base.workdir import (
+    CHUNKED,
+    NIFTI,
+    PICTURE,
+    RECORD,
+    SCROLL,
+    THUMBNAIL,
+    VOLUME,
+    Workdir,
 )
+from ctcohort.base.naming import NAME_PATTERN, accession_of
+from ctcohort.dataset import plan
+from ctcohort.dataset.plan import Plan
 from ctcohort.config import paths
 from ctcohort.config.checking import check, typed
 from ctcohort.config.loading import check_file
@@ -113,182 +115,122 @@ def existing(path):
     return [path] if Path(path).exists() else []
 
 
-@functools.lru_cache(maxsize=1)
-def chosen_at(_stamp):
-    """By file name of each accession that has a selected series: the series and how many instances
-    it has, and the MB of memory that its volume takes."""
-    spacing = config["volume"]["spacing_mm"]
-    return {
-        name_of(row["accession"]): (
-            f"{row['series_uid']} {row['instances']}",
-            peak_mb(row, spacing),
-        )
-        for row in series_table.selected(HERE.series)
-    }
-
-
-def chosen():
-    """The choice that `series.csv` holds now; none where it is not written yet."""
-    return chosen_at(HERE.series.stat().st_mtime_ns) if HERE.series.exists() else {}
+PLAN = Plan(HERE, parameters=PARAMETERS_DIGEST, spacing_mm=config["volume"]["spacing_mm"])
 
 
 def selected_names():
-    """File names of the accessions that have a selected series, once the ledger is up to date."""
+    """Return the selected scans by file name, once ``series.csv`` is up to date."""
     checkpoints.index_series.get()
-    return list(chosen())
+    return list(PLAN.choices())
 
 
-def is_looked_into():
-    """Whether the command line asks for more than the records can tell: -F, -R, other triggers."""
+def is_forced():
+    """Return True if the user forces reruns (-F, -R or extra rerun triggers)."""
     settings = workflow.dag_settings
     more = {RerunTrigger.CODE, RerunTrigger.SOFTWARE_ENV} & set(settings.rerun_triggers)
     return bool(settings.forceall or settings.forcerun or more)
 
 
-def needs_nothing(name):
-    """Whether a scan is as it should be, so that none of its jobs is planned."""
-    series, _ = chosen().get(name, ("", 0))
-    return bool(series) and not is_looked_into() and is_finished(name, series, PARAMETERS_DIGEST)
-
-
-@functools.lru_cache(maxsize=1)
-def unfinished_at(_stamp):
-    names = {name for name in chosen() if not needs_nothing(name)}
-    if IS_MAIN and not workflow.dryrun:
-        for name in names:
-            clear_damaged(name)
-    return names
-
-
 def unfinished():
-    """File names of the selected scans that may need a job, as seen when the ledger was written or
-    found."""
-    names = selected_names()
-    return unfinished_at(HERE.series.stat().st_mtime_ns) if names else set()
+    """Return the selected scans that may need a job."""
+    selected_names()
+    return PLAN.unfinished(forced=is_forced(), clear=IS_MAIN and not workflow.dryrun)
 
 
 def unfinished_scans(_wildcards):
-    return [path for name in sorted(unfinished()) for path in missing_files(name)]
+    return plan.volumes_and_records(unfinished())
 
 
 def unfinished_downloads(_wildcards):
-    return [f"received/{name}.json" for name in sorted(unfinished())]
+    return plan.downloads(unfinished())
 
 
 def selected_volumes(_wildcards):
-    """Every volume; who makes it is asked only for those that may need it."""
+    """Return every volume; its rule is looked up only for those that may need it."""
     pending = unfinished()
     return [
         path if name in pending else before_update(path)
         for name in selected_names()
-        for path in [f"processed/{name}.npz"]
+        for path in [VOLUME.format(name)]
     ]
 
 
-def made(path):
-    """A file of a scan as another file's input; who makes it is asked only if the scan needs it."""
+def made(template):
+    """Return a scan's file as an input; its rule is looked up only if the scan may need a job."""
 
     def of(wildcards):
-        named = path.format(acc=wildcards.acc)
-        return before_update(named) if needs_nothing(wildcards.acc) else named
+        path = template.format(wildcards.acc)
+        return path if is_forced() or not PLAN.needs_nothing(wildcards.acc) else before_update(path)
 
     return of
 
 
-def selected_pictures(_wildcards):
-    return [f"qc/{name}.png" for name in selected_names()]
-
-
-def selected_thumbnails(_wildcards):
-    return [f"qc/thumbnails/{name}.webp" for name in selected_names()]
-
-
-def selected_scrolls(_wildcards):
-    return [f"qc/scrolls/{name}.webp" for name in selected_names()]
-
-
-def selected_niftis(_wildcards):
-    return [f"nifti/{name}.nii.gz" for name in selected_names()]
-
-
-def selected_chunked(_wildcards=None):
-    return [f"chunked/{name}.b2nd" for name in selected_names()]
+def selected(template):
+    """Return the file of every selected scan."""
+    return lambda _wildcards: [template.format(name) for name in selected_names()]
 
 
 def manifest_chunked(_wildcards):
-    """The chunked volumes that the manifest names: all where this run is asked for them, else those
-    that are there, and who makes them is not asked."""
+    """Return the chunked volumes that the manifest names: all where this run is asked for them, else
+    those that there are, whose rule is not looked up."""
     if "chunked" in workflow.dag_settings.targets:
-        return selected_chunked()
+        return selected(CHUNKED)(None)
     if not Path("chunked").exists():
         return []
-    return [before_update(path) for path in selected_chunked() if Path(path).exists()]
+    return [before_update(path) for path in selected(CHUNKED)(None) if Path(path).exists()]
 
 
 def chosen_series(wildcards):
-    """What a download depends on: the chosen series, and how many instances it has."""
-    series, _ = chosen().get(wildcards.acc, ("", 0))
-    return series
+    """Return the parameter of a download: the chosen series and its number of instances."""
+    return PLAN.series_of(wildcards.acc)
 
 
-def ledger_of(wildcards):
-    """The ledger as a download's input: only newer than what was received if the choice changed.
-
-    The record of what was received says which series it is, so that a changed choice is noticed
-    even where `.snakemake` was lost.
-    """
+def series_table(wildcards):
+    """Return ``series.csv`` as a download's input: newer than what was received only if the choice
+    changed."""
     checkpoints.index_series.get()
-    series = chosen_series(wildcards)
-    if not series:
+    if not chosen_series(wildcards):
         raise WorkflowError(
             f"accession {accession_of(wildcards.acc)} has no selected series; series.csv says why"
         )
-    stale = is_another_series(wildcards.acc, series)
-    return "series.csv" if stale else ancient("series.csv")
+    return "series.csv" if PLAN.is_another_series(wildcards.acc) else ancient("series.csv")
 
 
 @functools.cache
 def noted(stage, parameters, *tables):
-    """A file that holds a stage's `parameters`, and whose time stamp says since when.
+    """Return a file that holds a stage's parameters; its time stamp says since when.
 
-    Snakemake's own memory of parameters goes with `.snakemake`. This file stays, and is written
-    while the DAG is built: a file that a job makes reruns everything that depends on it. A second
-    line stands for the content of `tables`, once they were replaced.
+    It is written here, while the DAG is built, because a file that a job makes reruns everything
+    that depends on it, and because it outlives `.snakemake`. A second line stands for the content of
+    `tables`, once they were replaced.
     """
     path = HERE.parameters(stage)
-    lines = [parameters]
     try:
-        if tables and (word := mark(path.with_suffix(".tables"), tables)):
-            lines.append(word)
-        text = "".join(f"{line}\n" for line in lines)
-        if head(path, len(text) + 1) != text and (any(lines) or path.exists()):
-            write_lines(path, lines)
+        word = mark(path.with_suffix(".tables"), tables) if tables else ""
+        lines = [parameters, word] if word else [parameters]
+        if any(lines) or path.exists():
+            plan.note(path, lines)
     except InputError as error:
         raise WorkflowError(f"error: {error}") from None
     return str(path)
 
 
 def noted_reviews(_wildcards):
-    """A note of the reviews' content as the manifest's input; none while it is the first, so that a
-    data set of an earlier release stays as it is."""
+    """Return a note of the reviews' content; none while it is the first, so that a data set of an
+    earlier release stays as it is."""
     return existing(noted("reviews", "", config["reviews"]))
 
 
 def other_parameters(wildcards):
-    """The parameters as a volume's input, if it was made with others: they are newer then.
-
-    The scan record says which parameters made it, so that a change is noticed even where
-    `.snakemake` was lost.
-    """
+    """Return the parameters as a volume's input if it was made with others: they are newer then."""
     path = noted("volume", PARAMETERS)
-    return path if is_made_otherwise(wildcards.acc, PARAMETERS_DIGEST) else []
+    return path if PLAN.is_made_otherwise(wildcards.acc) else []
 
 
 def volume_memory(wildcards, attempt, threads):
-    """Memory of preprocessing in MB, from the ledger's size of the series; doubled on a retry."""
-    _, memory = chosen().get(wildcards.acc, ("", 1000))
+    """Return the memory of preprocessing in MB."""
     beside = 0 if workflow.local_exec else CLUSTER_MB
-    return attempt * (memory + (threads - 1) * THREAD_MB + beside)
+    return PLAN.memory_mb(wildcards.acc, attempt=attempt, threads=threads, beside_mb=beside)
 
 
 def follows_jobs():
@@ -299,9 +241,8 @@ def follows_jobs():
 
 
 def expected_sizes():
-    """Estimated bytes of each selected series, by the accession's file name."""
-    rows = series_table.selected(HERE.series) if HERE.series.exists() else ()
-    return {name_of(row["accession"]): float(row["estimated_bytes"] or 0) for row in rows}
+    """Return the estimated bytes of each selected series, by the accession's file name."""
+    return {name: choice.estimated_bytes for name, choice in PLAN.choices().items()}
 
 
 ENDINGS = []

@@ -1,6 +1,6 @@
 rule download_series:
     input:
-        ledger_of,
+        series_table,
     output:
         series=directory("raw/{acc}"),
         received="received/{acc}.json",

@@ -9,8 +9,8 @@ rule report_page:
         splits="splits.csv",
         cohort="cohort.csv",
         protocols="protocols.csv",
-        pictures=selected_pictures,
-        thumbnails=selected_thumbnails,
+        pictures=selected(PICTURE),
+        thumbnails=selected(THUMBNAIL),
         reviews=existing(config["reviews"]),
     output:
         page="report.html",

@@ -1,17 +1,17 @@
 rule pictures:
     input:
-        selected_pictures,
+        selected(PICTURE),
 
 
 rule scrolls:
     input:
-        selected_scrolls,
+        selected(SCROLL),
 
 
 rule draw_scan:
     input:
-        volume=made("processed/{acc}.npz"),
-        record=made("processed/{acc}.json"),
+        volume=made(VOLUME),
+        record=made(RECORD),
     output:
         picture="qc/{acc}.png",
         thumbnail="qc/thumbnails/{acc}.webp",
@@ -29,8 +29,8 @@ rule draw_scan:
 
 rule draw_scroll:
     input:
-        volume=made("processed/{acc}.npz"),
-        record=made("processed/{acc}.json"),
+        volume=made(VOLUME),
+        record=made(RECORD),
     output:
         scroll="qc/scrolls/{acc}.webp",
     log:

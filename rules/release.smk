@@ -56,12 +56,12 @@ rule guard:
 
 rule nifti:
     input:
-        selected_niftis,
+        selected(NIFTI),
 
 
 rule export_nifti:
     input:
-        volume=made("processed/{acc}.npz"),
+        volume=made(VOLUME),
     output:
         nifti="nifti/{acc}.nii.gz",
     log:
@@ -76,13 +76,13 @@ rule export_nifti:
 
 rule chunked:
     input:
-        selected_chunked,
+        selected(CHUNKED),
         "manifest.csv",
 
 
 rule export_chunked:
     input:
-        volume=made("processed/{acc}.npz"),
+        volume=made(VOLUME),
     output:
         chunked="chunked/{acc}.b2nd",
     log:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ctcohort.base.faults import InputError, run
 from ctcohort.base.workdir import Workdir
+from ctcohort.config.loading import load_reviews
 from ctcohort.dataset.story import story
 
 
@@ -19,7 +20,8 @@ def main() -> None:
     options = parser.parse_args()
     if not options.accession:
         raise InputError("say which: make explain ACCESSION=...")
-    print("\n".join(story(Workdir(options.directory), options.accession)))
+    reviews = load_reviews(options.directory)
+    print("\n".join(story(Workdir(options.directory), options.accession, reviews)))
 
 
 if __name__ == "__main__":

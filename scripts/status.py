@@ -11,6 +11,7 @@ from ctcohort.base.files import write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import JOB_REASONS
 from ctcohort.base.workdir import Workdir
+from ctcohort.config.loading import load_reviews
 from ctcohort.dataset import manifest
 from ctcohort.dataset.lost_jobs import LostJob, record_lost_jobs
 from ctcohort.dataset.progress import progress
@@ -27,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     here = Workdir(options.directory)
     stopped = list(_stopped(here, record_lost_jobs(here)))
-    dataset = manifest.read(here)
+    dataset = manifest.read(here, load_reviews(here.root))
     if not dataset.cohort:
         told = "".join(f"\n{line}" for line in stopped)
         raise InputError(f"{here.cohort.absolute()}: nothing has been selected yet{told}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ctcohort.base.faults import run
 from ctcohort.base.workdir import Workdir
+from ctcohort.config.loading import load_reviews
 from ctcohort.page.html import write_page
 
 
@@ -13,11 +14,15 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
-    parser.add_argument("--reviews", type=Path, help="the reviews table; reviews.csv there")
+    parser.add_argument(
+        "--reviews",
+        type=Path,
+        help="the reviews table; else the config's",
+    )
     parser.add_argument("--output", type=Path, help="report.html there")
     options = parser.parse_args()
     here = Workdir(options.directory)
-    said = write_page(here, options.reviews or here.reviews, options.output or here.page)
+    said = write_page(here, options.reviews or load_reviews(here.root), options.output or here.page)
     print("\n".join(said), file=sys.stderr)
 
 

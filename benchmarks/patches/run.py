@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/patches/run.py VOLUME.npz [VOLUME.npz ...]
 
 Needs zarr beside the project's own packages. Each volume is written as npz, as ``.npy`` for a
-memory map, as NIfTI, zarr and ``.b2nd``. Of each are measured its size, the CPU seconds to write it,
-to read it whole and to read a random cube of 64 voxels: on one thread, files in the page cache,
+memory map, as NIfTI, zarr and ``.b2nd``. Measured are its size, the CPU seconds to write it, to
+read it whole and to read a random cube of 64 voxels: on one thread, files in the page cache,
 every cube compared with the npz. Writes `benchmarks/patches/results.md`.
 """
 

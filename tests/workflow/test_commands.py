@@ -96,6 +96,21 @@ def test_a_failed_scan_is_told_with_its_last_failure(site: Site) -> None:
     assert "last failure\n  preprocess_volume: " in told
 
 
+def test_commands_see_the_reviews_that_the_config_names(site: Site) -> None:
+    config = site.folder / "config.yaml"
+    config.write_text(config.read_text() + "\nreviews: looked/at.csv\n")
+    (site.folder / "looked").mkdir()
+    site.write("looked/at.csv", f"accession,verdict\n{ONE},bad\n")
+    assert "review: bad" in site.script("explain.py", ONE)
+    site.script("status.py")
+    with open(site.folder / "status.csv", newline="") as stream:
+        verdicts = {row["accession"]: row["review"] for row in csv.DictReader(stream)}
+    assert verdicts[ONE] == "bad"
+    site.script("write_report.py")
+    page = (site.folder / "report.html").read_text()
+    assert '"review":{"known":["","bad"]' in page.replace(" ", "")
+
+
 def test_an_accession_outside_the_cohort_is_no_story(site: Site) -> None:
     said = refused(site, "explain.py", OTHER)
     assert said.startswith(f"error: cohort.csv: accession {OTHER} is not in the cohort")

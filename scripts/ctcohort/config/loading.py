@@ -1,4 +1,7 @@
-"""Read config files strictly: an error has its line, and no key is written twice."""
+"""Read config files strictly, and load the config of a working directory as Snakemake does.
+
+An error has its line, and no key may be written twice.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ctcohort.base.faults import InputError
+from ctcohort.base.project import ROOT
+from ctcohort.config import paths
+from ctcohort.config.checking import check, typed
 
 NAME = "config.yaml"
 
@@ -54,3 +60,42 @@ def refuse_other_names(directory: Path) -> None:
     for path in sorted(directory.iterdir()):
         if path.name.lower() in ("config.yml", NAME, "config.yaml.txt", "config.yml.txt"):
             raise InputError(f"{path.name} in the working directory is not read; call it {NAME}")
+
+
+def load(directory: Path) -> dict[str, Any]:
+    """Return the config of a working directory: the defaults, overridden by its ``config.yaml``.
+
+    What a run was given with ``--configfile`` or ``--config`` is not known here.
+
+    Raises
+    ------
+    InputError
+        The config is not valid.
+    """
+    import yaml  # Snakemake's dependency, not the jobs'
+
+    schema = yaml.safe_load((ROOT / "rules" / "config.schema.yaml").read_text(encoding="utf-8"))
+    defaults = yaml.safe_load((ROOT / NAME).read_text(encoding="utf-8"))
+    own = directory / NAME
+    config = defaults
+    if own.exists():
+        check_file(own)
+        config = _overridden(defaults, yaml.safe_load(own.read_text(encoding="utf-8")))
+    config = dict(typed(config, schema))
+    paths.expand(config)
+    check(config, schema, defaults)
+    return config
+
+
+def load_reviews(directory: Path) -> Path:
+    """Return the path of the reviews table that the config of a working directory names."""
+    return directory / str(load(directory)["reviews"])
+
+
+def _overridden(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(defaults)
+    for key, value in own.items():
+        known = merged.get(key)
+        both = isinstance(known, dict) and isinstance(value, dict)
+        merged[key] = _overridden(known, value) if both else value  # type: ignore[arg-type]
+    return merged

@@ -33,20 +33,22 @@ def snakemake_on(here: Workdir) -> str:
     return shlex.join(map(str, [*parts, "--directory", here.root.absolute()]))
 
 
-def story(here: Workdir, accession: str) -> Iterator[str]:
+def story(here: Workdir, accession: str, reviews: Path) -> Iterator[str]:
     """Lines for a person. No MRN, no free text of the report table.
 
     Parameters
     ----------
     here : Workdir
         A working directory, finished or not.
+    reviews : Path
+        The reviews table that the config names; it need not exist.
 
     Raises
     ------
     InputError
         The accession is not in the cohort.
     """
-    dataset = manifest.read(here, here.reviews)
+    dataset = manifest.read(here, reviews)
     event = next((row for row in dataset.cohort if row["accession"] == accession), None)
     if event is None:
         raise InputError(
