@@ -17,6 +17,7 @@ help:
 	@echo "make table FROM=... DIR=...   a starter reports.csv of a tree of DICOM files"
 	@echo "make env              only set up .venv"
 	@echo "make slurm            add what the profiles for schedulers need to .venv"
+	@echo "CT_COHORT_ENV=...     an environment that is there already, instead of .venv (docs/hpc.md)"
 	@echo "make merge DIRS=... INTO=...   one data set of the partitions' working directories"
 	@echo "make status DIR=...   what exists now in a working directory, at any time"
 	@echo "make page DIR=...     report.html of a working directory, from what is there"

@@ -80,6 +80,7 @@ def test_parts(place: Place, page: list[str], expected: dict[str, bytes]) -> Non
 def test_other_schedulers(
     place: Place, page: list[str], expected: dict[str, bytes], kind: str, tmp_path: Path
 ) -> None:
+    pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="needs `make slurm`")
     fresh(place)
     first, *ways = page[OTHERS].splitlines(keepends=True)
     (way,) = (line for line in ways if kind in line)
