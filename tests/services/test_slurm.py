@@ -89,7 +89,8 @@ class Run:
 
 
 def snakemake(directory: Path, *options: str | Path) -> Run:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile"]
+    command = ["env", "--default-signal=INT"]  # what starts the tests may have it ignored
+    command += [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile"]
     command += ["--directory", directory, *options]
     log = directory / f"run-{len(list(directory.glob('run-*')))}.log"
     with open(log, "wb") as stream:
