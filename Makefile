@@ -8,7 +8,7 @@ VENV = .venv
 CT_COHORT_ENV ?= $(VENV)
 BIN = $(CT_COHORT_ENV)/bin
 
-.PHONY: help env directory slurm merge demo table test mutants chaos fuzz lint status page explain verify prune purge guard release check-archive key lock
+.PHONY: help env directory slurm merge demo table test mutants coverage chaos fuzz lint status page explain verify prune purge guard release check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make check-archive ACCESSION=... DIR=...   try the archive of a working directory's config"
 	@echo "make key KEY=...      make the private key that names patients"
 	@echo "make mutants          one-line mistakes that the unit tests do not notice"
+	@echo "make coverage         the tests, and which lines and branches they reach"
 	@echo "make chaos            500 injected faults, counted in docs/reliability.md"
 	@echo "make fuzz             20,000 mutants of everything parsed from outside, likewise"
 	@echo "make lint             what CI checks besides the tests"
@@ -84,6 +85,9 @@ test: $(VENV)/.dev
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.mutants.run $(MODULES)
+
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $$(nproc 2>/dev/null || echo 2) --dist loadgroup --cov --cov-report=term $(TESTS)
 
 chaos: $(VENV)/.dev
 	PYTHONPATH=scripts $(BIN)/python -m tests.chaos.run --injections $(or $(INJECTIONS),500) $(if $(INJECTIONS),,--write)

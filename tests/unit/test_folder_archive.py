@@ -620,3 +620,21 @@ def test_an_archive_path_that_fails_is_not_told(
         archive.fetch(instances, tmp_path)
     assert instances[0].sop_instance_uid in str(caught.value)
     assert "2024" not in str(caught.value)
+
+
+def test_an_empty_element_of_an_unknown_vr_does_not_stop_the_others(
+    tmp_path: Path, small_series: list[Dataset], open_folder: Opened
+) -> None:
+    """pydicom raises where such an element is converted, and the whole index ended with it."""
+    tree = tmp_path / "tree"
+    paths = write_files(small_series, tree)
+    content = paths[2].read_bytes()
+    start = content.index(bytes.fromhex("18006000") + b"DS")
+    length = int.from_bytes(content[start + 6 : start + 8], "little")
+    spoilt = content[start : start + 4] + b"ZZ\0\0"
+    paths[2].write_bytes(content[:start] + spoilt + content[start + 8 + length :])
+    archive = open_folder(tree, tmp_path / "index")
+    (found,) = archive.find(Query(("A0000001",)))
+    headers = archive.headers(found)
+    assert len(headers) == len(small_series)
+    assert [header.kvp for header in headers].count(None) == 1
