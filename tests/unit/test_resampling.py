@@ -342,3 +342,62 @@ def test_a_tilted_stack_without_tilt_is_left_as_it_is() -> None:
         threads=1,
     )
     assert np.array_equal(np.unique(outside), [-1000])
+
+
+ANGLE = np.radians(17.0)
+STEPS = 3.0, 1.2, 0.9
+"""Of slices along their line, of the leaning and of the kept axis, mm."""
+
+
+@pytest.mark.parametrize("interpolator", ["bspline", "linear"])
+@pytest.mark.parametrize("lean", [1, -1])
+def test_a_sheared_stack_equals_one_step_of_simpleitk(interpolator: str, lean: int) -> None:
+    """Wherever an output voxel lies: between the slices, half a voxel beyond, or outside."""
+    volume = noise((13, 24, 20))
+    across, along = STEPS[1] * np.cos(ANGLE), lean * STEPS[1] * np.sin(ANGLE)
+    low, size, mm = np.array([-9.0, -1.0, -0.8]), (75, 35, 27), np.array([0.8, 0.85, 0.7])
+    targets = [first + step * np.arange(n) for first, step, n in zip(low, mm, size, strict=True)]
+    z, leaning, kept = (
+        resampling.Line(np.arange(n) * step, step, interpolator)
+        for n, step in zip(volume.shape, (STEPS[0], across, STEPS[2]), strict=True)
+    )
+    sheared = resampling.Sheared(
+        z, leaning, kept, (targets[0], targets[1], targets[2]), targets[1] / across * along
+    )
+    for place, hu in enumerate(volume):
+        sheared.put(place, hu)
+    made = np.empty(size, np.int16)
+    sheared.fill(made, CLIP)
+    # (column, row, slice) of the input per (x, y, z) in mm
+    to_index = np.linalg.inv(
+        np.array([[STEPS[2], 0, 0], [0, across, 0], [0, along, STEPS[0]]], dtype=float)
+    )
+    expected = resampling.sheared(
+        volume.astype(np.float32),
+        to_index @ np.diag(mm[::-1]),
+        to_index @ low[::-1],
+        size=size,
+        interpolator=interpolator,
+        clip=CLIP,
+        threads=1,
+    )
+    assert np.array_equal(made == -1000, expected == -1000)
+    assert np.abs(made.astype(int) - expected).max() <= 1
+    assert 0.2 < (made != -1000).mean() < 0.9
+
+
+def test_the_leaning_axis_may_be_either_and_threads_never_matter() -> None:
+    volume = noise((9, 15, 15))
+    lines = [resampling.Line(np.arange(n) * 1.0, 1.0, "bspline") for n in volume.shape]
+    targets = [0.7 * np.arange(n) for n in (14, 20, 20)]
+    made = []
+    for turned in (False, True):
+        sheared = resampling.Sheared(*lines, (targets[0], targets[1], targets[2]), 0.2 * targets[1])
+        for place, hu in enumerate(volume):
+            sheared.put(place, hu)
+        room = np.empty((14, 20, 20), np.int16)
+        with ThreadPoolExecutor(3) as pool:
+            view = room.transpose(0, 2, 1) if turned else room
+            sheared.fill(view, CLIP, pool.map if turned else map)
+        made.append(view.copy())
+    assert np.array_equal(*made)

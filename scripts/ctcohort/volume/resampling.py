@@ -74,8 +74,43 @@ def axis(knots: Array, targets: Array, *, step: float, interpolator: str) -> Axi
     Targets beyond the last knot take its value. Intervals longer than `LONG_INTERVAL_STEPS` times
     `step` are bridged linearly.
     """
-    weights = _weights(knots, np.clip(targets, knots[0], knots[-1]), step, interpolator)
-    return Axis(len(targets), len(knots), tuple(_blocks(_fixed_point(weights))))
+    return Line(knots, step, interpolator).axis(np.clip(targets, knots[0], knots[-1]))
+
+
+class Line:
+    """Samples at `knots` (mm, ascending), between which values are asked for several times.
+
+    Parameters
+    ----------
+    step : mm; longer intervals than `LONG_INTERVAL_STEPS` of it are bridged linearly
+    """
+
+    def __init__(self, knots: Array, step: float, interpolator: str) -> None:
+        self.knots, self._step, self._interpolator = knots, step, interpolator
+        many = interpolator == "bspline" and len(knots) > 1
+        self._slopes = _slopes(np.diff(knots), step) if many else None
+
+    def axis(self, targets: Array) -> Axis:
+        """Return the map to values at `targets`, none of which lies beyond the knots."""
+        weights = _weights(self.knots, targets, self._step, self._slopes)
+        return Axis(len(targets), len(self.knots), tuple(_blocks(_fixed_point(weights))))
+
+    def covered(self, targets: Array) -> NDArray[np.bool_]:
+        """Which targets lie half a step beyond the knots at most, which ITK calls inside."""
+        half = self._step / 2 + 1e-6
+        covered: NDArray[np.bool_] = (targets >= self.knots[0] - half) & (
+            targets <= self.knots[-1] + half
+        )
+        return covered
+
+    def reflected(self, targets: Array) -> Array:
+        """Bring targets that lie beyond the ends between them, as ITK does: a spline is mirrored
+        there, and a line keeps its last value."""
+        low, high = self.knots[0], self.knots[-1]
+        if self._slopes is not None:
+            targets = np.where(targets < low, 2 * low - targets, targets)
+            targets = np.where(targets > high, 2 * high - targets, targets)
+        return np.clip(targets, low, high)
 
 
 class Straight:
@@ -105,16 +140,8 @@ class Straight:
         """
         if place < self._first:
             return
-        room, x = self._room, self._x
-        room.hu[...] = hu
-        for block in self._y.blocks:
-            part = room.tall[block.first : block.last]
-            np.matmul(block.weights, room.hu[block.low : block.high], out=part)
-        wide = self._ring[place % self._tallest].reshape(self._y.size, x.size)
-        for block in x.blocks:
-            part = wide[:, block.first : block.last]
-            np.matmul(room.tall[:, block.low : block.high], block.weights.T, out=part)
-        _round(wide, BETWEEN_UNIT)
+        wide = self._ring[place % self._tallest].reshape(self._y.size, self._x.size)
+        self._room.resample(hu, wide)
 
     def volume(
         self, arrive: Callable[[range], None], clip: tuple[float, float], share: Share = map
@@ -158,13 +185,93 @@ class Straight:
         return volume
 
 
+class Sheared:
+    """Resamples slices that a gantry's tilt about one of their axes has sheared.
+
+    Where a voxel lies across the slices follows from the slice and from one of the two axes in
+    it: the leaning one. So slices are resampled in their plane as they come, and then along z with
+    weights of its own for every place on the leaning axis. That is the one three-dimensional
+    spline of a one-step resampling, in another order. What no slice covers becomes air.
+
+    Parameters
+    ----------
+    z, lean, kept : Line
+        Where slices, and samples along the axes in them, lie: mm in the volume's axes.
+    targets : output positions (z, lean, kept), mm in the volume's axes
+    depths : for each output position along the leaning axis, how much deeper than `z` says slices
+        lie there, mm
+    """
+
+    def __init__(
+        self,
+        z: Line,
+        lean: Line,
+        kept: Line,
+        targets: tuple[Array, Array, Array],
+        depths: Array,
+    ) -> None:
+        self._z, self._targets, self._depths = z, targets[0], depths
+        self._outside = ~lean.covered(targets[1]), ~kept.covered(targets[2])
+        axes = lean.axis(lean.reflected(targets[1])), kept.axis(kept.reflected(targets[2]))
+        self._room = _Room(*axes)
+        # multiples of BETWEEN_UNIT below 16384 HU, which float32 holds exactly
+        self._planes = np.empty((len(z.knots), axes[0].size, axes[1].size), np.float32)
+
+    def put(self, place: int, hu: NDArray[Any]) -> None:
+        """Take in slice `place`, HU (leaning axis, kept axis); several threads may."""
+        wide = self._room.wide()
+        self._room.resample(hu, wide)
+        self._planes[place] = wide
+
+    def fill(
+        self, volume: NDArray[np.int16], clip: tuple[float, float], share: Share = map
+    ) -> None:
+        """Write HU to `volume` (z, leaning axis, kept axis), rounded to the nearest even."""
+        low, high = np.rint(clip).astype(np.int16)
+
+        def finish(row: int) -> None:
+            made = volume[:, row]
+            targets = self._targets - self._depths[row]
+            covered = np.flatnonzero(self._z.covered(targets))
+            made[...] = low
+            if not covered.size or self._outside[0][row]:
+                return
+            first = int(covered[0])
+            along = self._z.axis(self._z.reflected(targets[covered]))
+            samples = self._planes[:, row].astype(np.float64)
+            for block in along.blocks:
+                part = made[first + block.first : first + block.last]
+                part[...] = np.rint(block.weights @ samples[block.low : block.high])
+                np.clip(part, low, high, out=part)
+
+        for _ in share(finish, range(volume.shape[1])):
+            pass
+        volume[:, :, self._outside[1]] = low
+
+
 class _Room(threading.local):
     """Memory of each thread, which the system would otherwise give and take with every slice."""
 
     def __init__(self, y: Axis, x: Axis) -> None:
+        self._y, self._x = y, x
         self.hu = np.empty((y.count, x.count))
         self.tall = np.empty((y.size, x.count))
         self.block = np.empty(BLOCK * PART)
+
+    def wide(self) -> Array:
+        """Room for a resampled slice."""
+        return np.empty((self._y.size, self._x.size))
+
+    def resample(self, hu: NDArray[Any], wide: Array) -> None:
+        """Resample a slice (rows, columns) in its plane, to multiples of `BETWEEN_UNIT`."""
+        self.hu[...] = hu
+        for block in self._y.blocks:
+            part = self.tall[block.first : block.last]
+            np.matmul(block.weights, self.hu[block.low : block.high], out=part)
+        for block in self._x.blocks:
+            part = wide[:, block.first : block.last]
+            np.matmul(self.tall[:, block.low : block.high], block.weights.T, out=part)
+        _round(wide, BETWEEN_UNIT)
 
 
 def sheared(
@@ -217,8 +324,8 @@ def _round(values: Array, unit: float) -> None:
     values *= unit
 
 
-def _weights(knots: Array, targets: Array, step: float, interpolator: str) -> Array:
-    """(targets, knots) weights of the interpolation."""
+def _weights(knots: Array, targets: Array, step: float, slopes: Array | None) -> Array:
+    """(targets, knots) weights of the interpolation: linear where there are no `slopes`."""
     count = len(knots)
     if count == 1:
         return np.ones((len(targets), 1))
@@ -229,9 +336,8 @@ def _weights(knots: Array, targets: Array, step: float, interpolator: str) -> Ar
     rows = np.arange(len(targets))
     linear[rows, interval] = 1 - u
     linear[rows, interval + 1] = u
-    if interpolator == "linear":
+    if slopes is None:
         return linear
-    slopes = _slopes(lengths, step)
     before, after = slopes[interval], slopes[interval + 1]
     length = lengths[interval]
     weights = ((u * (1 - u) ** 2) * length)[:, None] * before
