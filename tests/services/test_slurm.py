@@ -1,6 +1,5 @@
 """The demo hospital on a real Slurm of three nodes, both ways, through all that may happen."""
 
-import contextlib
 import fcntl
 import os
 import re
@@ -347,23 +346,42 @@ def test_a_part_is_made_by_one_job_at_a_time(cluster: slurm.Cluster, hospital: H
     assert not (dataset / "part-1" / "config.yaml").exists()
 
 
-@pytest.mark.parametrize("what", ["missing", "full"])
-def test_a_tmpdir_that_cannot_be_used_is_named_in_one_line(
-    cluster: slurm.Cluster, hospital: Hospital, what: str
-) -> None:
+def only_line(dataset: Path) -> str:
+    (line,) = (dataset / "part-1.log").read_text().splitlines()
+    return line
+
+
+def test_a_full_tmpdir_is_named_in_one_line(cluster: slurm.Cluster, hospital: Hospital) -> None:
     cluster.drain()
-    dataset = new_directory(hospital.scratch / what, hospital.demo)
+    dataset = new_directory(hospital.scratch / "full", hospital.demo)
     place = dataset / "tmp"
-    with contextlib.ExitStack() as stack:
-        if what == "full":
-            place.mkdir()
-            mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", place]
-            if subprocess.run(mount, check=False).returncode:
-                pytest.skip("needs the right to mount a small file system")
-            stack.callback(subprocess.run, ["umount", place], check=True)
-            (place / "filling").write_bytes(bytes(4096))
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", place]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        (place / "filling").write_bytes(bytes(4096))
         job = in_parts(dataset, "1", 1, TMPDIR=str(place))
         wait_for(lambda: not cluster.jobs(states="running,completing,pending"))
+        assert not list(place.glob("ct-cohort-*"))
+    finally:
+        subprocess.run(["umount", place], check=True)
     assert {j["id"]: j["state"] for j in cluster.jobs()}[f"{job}_1"] == "FAILED"
-    (line,) = (dataset / "part-1.log").read_text().splitlines()
-    assert line.startswith(f"error: TMPDIR: {place} on ")
+    assert only_line(dataset).startswith(f"error: TMPDIR: {place} on ")
+
+
+def test_a_missing_tmpdir_is_named_in_one_line(hospital: Hospital) -> None:
+    """Without Slurm, which makes a TMPDIR that is not there where it can."""
+    dataset = new_directory(hospital.scratch / "missing", hospital.demo)
+    missing = {"TMPDIR": f"{dataset}/nowhere", "SLURM_ARRAY_TASK_ID": "1"}
+    with open(dataset / "part-1.log", "wb") as log:
+        done = subprocess.run(
+            ["bash", REPOSITORY / "slurm" / "partitions.sbatch", workflow(dataset), "1"],
+            cwd=dataset,
+            env={**os.environ, **missing},
+            stdout=log,
+            stderr=log,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert only_line(dataset).startswith(f"error: TMPDIR: {dataset}/nowhere on ")
