@@ -135,6 +135,11 @@ def test_padding_that_does_not_fit_the_stored_bits_is_told_from_an_overlay(tmp_p
     assert np.array_equal(np.flatnonzero(mask.any(axis=1)), [0])
 
 
+def test_an_empty_padding_is_none_and_one_that_is_repeated_is_one() -> None:
+    assert padding_of(padded(None, signed=0)) is None  # type: ignore[arg-type]
+    assert padding_of(padded([5, 5], signed=0)) == Padding(5, 5)  # type: ignore[arg-type]
+
+
 def test_a_padding_of_two_values_is_a_fault() -> None:
     with pytest.raises(Fault, match=r"PixelPaddingValue .* is not one number") as caught:
         padding_of(padded([0, 63536], signed=0))  # type: ignore[arg-type]
@@ -494,8 +499,16 @@ def test_damaged_pixels_are_a_fault(tmp_path: Path) -> None:
 def test_colour_is_a_fault() -> None:
     ds = image(12, 0)
     ds.SamplesPerPixel = 3
-    with pytest.raises(Fault, match="more than one sample per pixel"):
+    with pytest.raises(Fault, match="more than one sample per pixel") as caught:
         stored_values(ds)
+    assert caught.value.reason == "undecodable_pixels"
+
+
+def test_an_encapsulated_uncompressed_frame_of_even_length_is_not_padded() -> None:
+    ds = plain([1, 2, 3, 4], "u1", BitsAllocated=8, BitsStored=8)
+    ds.file_meta.TransferSyntaxUID = ENCAPSULATED_UNCOMPRESSED
+    with pytest.raises(Fault, match="a frame has 6 bytes, expected 4"):
+        stored_values(ds, memoryview(encapsulate([b"\1\2\3\4\0\0"])))
 
 
 @pytest.mark.parametrize(("extra", "read"), [(b"", True), (b"\0\0", False)])
