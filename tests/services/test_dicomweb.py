@@ -228,11 +228,29 @@ def test_a_page_that_is_shorter_than_others_were_is_the_last(stored):
 
 
 def test_an_offset_that_is_ignored_ends_though_rows_change(stored):
-    lies = Lies(ignores_offset=True, rows_change=True, page=3, hints="299")
+    lies = Lies(ignores_offset=True, rows_change=True, page=3)
     with lying(stored, lies) as server:
-        found = lying_archive(server).find(accession("A0001"))
-        assert len(found) == 3
+        assert len(lying_archive(server).find(accession("A0001"))) == 3
         assert len(server.requests) < 8
+
+
+def test_a_list_that_the_archive_calls_cut_off_is_not_believed(stored):
+    """The best series may be among what it does not give."""
+    with lying(stored, Lies(ignores_offset=True, page=3, hints="299")) as server:
+        with pytest.raises(Refusal, match="more results than the 3") as error:
+            lying_archive(server).find(accession("A0001"))
+        assert error.value.transient
+        assert len(server.requests) < 8
+
+
+def test_what_nothing_confirms_is_looked_at(stored, working):
+    """No count, no list of instances, and metadata that is cut off without a word."""
+    with lying(stored, Lies(counts=False, lists=False, described=20)) as server:
+        archive = lying_archive(server)
+        (series,) = archive.find(accession("00A3"))
+        with archive.serving("00A3"):
+            assert len(archive.headers(series)) == 42
+    assert len(list((working / "raw/.partial/00A3").glob("*.dcm"))) == 42
 
 
 def test_a_count_that_only_the_study_has_is_held_against_the_headers(stored):
@@ -240,7 +258,7 @@ def test_a_count_that_only_the_study_has_is_held_against_the_headers(stored):
     only = [one for one in stored if one.value("00080050") == "00A3"]
     for one in only:
         one.row["00201208"] = {"vr": "IS", "Value": [42]}
-    lies = Lies(counts=False, lists=False, described=20, streamed=20, metadata=200, series=200)
+    lies = Lies(counts=False)
     try:
         with lying(only, lies) as server:
             (series,) = lying_archive(server).find(accession("00A3"))

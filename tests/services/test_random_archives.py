@@ -59,13 +59,14 @@ def hurried(monkeypatch):
 
 
 def mixture(rng):
-    """Behaviours drawn at random; where no series is counted, the list of instances is whole:
-    what tells nothing of its own shortness cannot be seen through."""
+    """Behaviours drawn at random; where no series is counted, the list of instances is whole, or
+    the series is: what tells nothing of its own shortness cannot be seen through."""
 
     def sometimes(value, otherwise, share=0.3):
         return value if rng.random() < share else otherwise
 
     counts = rng.random() < 0.85
+    lists = rng.random() < 0.8
     return Lies(
         page=sometimes(rng.randint(1, 8), 0),
         hints=rng.choice(["", "206", "299"]),
@@ -75,10 +76,10 @@ def mixture(rng):
         nothing=rng.choice([200, 204, 404]),
         odd_search=rng.choice(["", "", "empty", "202"]),
         counts=counts,
-        lists=not counts or rng.random() < 0.8,
+        lists=lists,
         listed=sometimes(rng.randint(1, 11), 0) if counts else 0,
         described=sometimes(rng.randint(1, 11), 0),
-        streamed=sometimes(rng.randint(1, 11), 0),
+        streamed=sometimes(rng.randint(1, 11), 0) if counts or lists else 0,
         metadata=rng.choice([200] * 5 + [404, 500, 501]),
         odd_metadata=rng.choice(["", "", "200", "202", "204"]),
         odd_always=rng.random() < 0.1,
@@ -86,7 +87,7 @@ def mixture(rng):
         malformed=sometimes(PROFILES["malformed"].malformed, {}),
         foreign=rng.random() < 0.2,
         json_type=rng.choice(["application/dicom+json", "application/json", None]),
-        series=rng.choice([200] * 4 + [400, 403, 404, 405, 413, 500, 501, 503]),
+        series=rng.choice([200] * 4 + [400, 403, 404, 405, 413, 500, 501, 503] * (counts or lists)),
         instance_forms=rng.choice([("multipart",), ("single",), ("multipart", "single")]),
         wildcard=rng.choice([200, 200, 400, 406, 500]),
         not_yet=sometimes(1, 0, 0.2),

@@ -148,9 +148,10 @@ class DicomwebArchive(NetworkArchive[Row]):
         rows, more = self._metadata(series, patience)
         listed = set(rows)
         if more or not series.instances or len(rows) < series.instances:
-            found = self._listed(series, patience)
+            found, cut_off = self._listed(series, patience)
             listed |= found
-            more = more and not found
+            # neither a count nor a list of instances confirms what `/metadata` gives
+            more = cut_off or (not found and (more or not series.instances))
         if not listed and not series.instances:
             raise Changed(f"the archive no longer has series {series.series_uid}")
         if more:  # it does not say how many
@@ -258,17 +259,17 @@ class DicomwebArchive(NetworkArchive[Row]):
             return {}, False
         return _of_series(rows, series.series_uid), more
 
-    def _listed(self, series: FoundSeries, patience: Patience) -> set[str]:
-        """Return the SOPInstanceUIDs that a search for instances lists; none where the archive has
-        no such resource."""
+    def _listed(self, series: FoundSeries, patience: Patience) -> tuple[set[str], bool]:
+        """Return the SOPInstanceUIDs that a search for instances lists, and whether the archive
+        says that there are more; none where it has no such resource."""
         path = f"/studies/{series.study_uid}/series/{series.series_uid}/instances"
         try:
-            rows = self._search("instances", path, [], patience, count=series.instances)
+            rows, more = self._pages("instances", path, [], patience, count=series.instances)
         except Forbidden:
             raise
         except Refused:
-            return set()
-        return set(_of_series(rows, series.series_uid))
+            return set(), False
+        return set(_of_series(rows, series.series_uid)), more
 
     def _tells_all(
         self, series: FoundSeries, rows: Mapping[str, Row], told: Mapping[str, Header]
@@ -298,7 +299,34 @@ class DicomwebArchive(NetworkArchive[Row]):
         *,
         count: int = 0,
     ) -> list[Row]:
-        """Return all rows of a search (PS3.18 10.6), one for each UID.
+        """Return all rows of a search.
+
+        Raises
+        ------
+        Fault
+            The archive says that there are more, and does not give them.
+        """
+        rows, more = self._pages(level, path, terms, patience, count=count)
+        if more:
+            raise Fault(
+                "archive_unreachable",
+                f"the archive says that a search for {level} has more results than the {len(rows)}"
+                " that it gives; ask its administrator for a higher limit",
+                transient=True,
+            )
+        return rows
+
+    def _pages(
+        self,
+        level: str,
+        path: str,
+        terms: Sequence[tuple[str, str]],
+        patience: Patience,
+        *,
+        count: int = 0,
+    ) -> tuple[list[Row], bool]:
+        """Return the rows of a search (PS3.18 10.6), one for each UID, and whether the archive says
+        that there are more than it gives.
 
         Pages are asked for until one is empty or brings nothing new, or `count` is reached. An
         archive's own limit is unknown, so that a page is the last one only where the archive has
@@ -314,10 +342,9 @@ class DicomwebArchive(NetworkArchive[Row]):
             anywhere = max(self._longest.values(), default=0)
             enough = max(self._longest.get(level, 0), min(SMALLEST_LIMIT, anywhere))
             self._longest[level] = max(self._longest.get(level, 0), len(page))
-            if len(rows) == known:
-                return list(rows.values())
-            if not more and (0 < count <= len(rows) or len(page) < enough):
-                return list(rows.values())
+            reached = 0 < count <= len(rows)
+            if len(rows) == known or (not more and (reached or len(page) < enough)):
+                return list(rows.values()), more and not reached
 
     def _page(
         self,
