@@ -205,6 +205,8 @@ def noted(stage, parameters, *tables):
     `tables`, once they were replaced.
     """
     path = HERE.parameters(stage)
+    if path.exists() and not IS_MAIN:
+        return str(path)  # a job's: it may run where a person's tables are not
     try:
         word = mark(path.with_suffix(".tables"), tables) if tables else ""
         lines = [parameters, word] if word else [parameters]

@@ -345,8 +345,8 @@ def test_a_full_disk_leaves_nothing_half_written(
         ("splits: null", ["splits", "null", "expected"]),
         ("series: {tie_break: [kernel]}", ["series.tie_break", "kernel", "slice_thickness"]),
         ("columns: {carry: nodule}", ["columns.carry", "nodule", "list of column names"]),
-        ("- a\n- b", ["Config file must be given as JSON or YAML with keys at top level"]),
-        ("volume: {spacing_mm: [1, 2", ["Config file is not valid JSON or YAML"]),
+        ("- a\n- b", ["config.yaml: holds no keys", "reports: reports.csv"]),
+        ("volume: {spacing_mm: [1, 2", ["config.yaml: line 1", "is not YAML"]),
     ],
     ids=lambda value: value.replace("\n", " ") if isinstance(value, str) else "",
 )
@@ -376,7 +376,7 @@ GOOD = f"AccessionNumber,MRN,Protocol\n{TWO},1,{CHEST}\n"
     [
         (b"", "is empty"),
         (GOOD.replace("MRN", "Patient").encode(), "MRN"),
-        (GOOD.encode() + b"A9,2,M\xfcnchen\n", "is not UTF-8"),
+        (GOOD.encode() + b"A9,2,M\x81nchen\n", "neither UTF-8 nor Windows-1252 (line 3)"),
         (GOOD.encode() + b'A9,2,"never closed\nA10,3,x\n', "quote"),
         (GOOD.encode() + b"A9,2\n", "has 2 fields, the header has 3"),
         (GOOD.replace(CHEST, "MR KNEE").encode(), "mr knee"),
