@@ -64,22 +64,20 @@ class Mutant:
         return f"line {self.line}: {self.before} -> {self.after}"
 
 
-def mutants(source: str) -> Iterator[Mutant]:
-    """Every mutant of a module, in the order of its lines."""
+def mutants(source: str, every: int = 1) -> Iterator[Mutant]:
+    """Yield every n-th mutant of a module, in the order of its lines."""
     tree = ast.parse(source)
     nodes = [node for node in _code(tree) if hasattr(node, "lineno")]
-    for number, node in sorted(enumerate(nodes), key=lambda pair: (pair[1].lineno, pair[0])):
-        for replacement in _replacements(node):
-            changed = copy.deepcopy(tree)
-            twin = [each for each in _code(changed) if hasattr(each, "lineno")][number]
-            ast.copy_location(replacement, node)
-            _replace(changed, twin, replacement)
-            yield Mutant(
-                node.lineno,
-                _short(node),
-                _short(replacement),
-                ast.fix_missing_locations(changed),
-            )
+    ordered = sorted(enumerate(nodes), key=lambda pair: (pair[1].lineno, pair[0]))
+    changes = [(i, node, other) for i, node in ordered for other in _replacements(node)]
+    for number, node, replacement in changes[::every]:
+        changed = copy.deepcopy(tree)
+        twin = [each for each in _code(changed) if hasattr(each, "lineno")][number]
+        ast.copy_location(replacement, node)
+        _replace(changed, twin, replacement)
+        yield Mutant(
+            node.lineno, _short(node), _short(replacement), ast.fix_missing_locations(changed)
+        )
 
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:

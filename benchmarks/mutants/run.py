@@ -107,14 +107,15 @@ def survivors(module: str, jobs: int, every: int) -> tuple[int, int]:
             alive += 1
             print(f"  {mutant}", flush=True)
 
-    tried = list(mutants(source))[::every]
-    for mutant in tried:
+    tried = 0
+    for mutant in mutants(source, every):
+        tried += 1
         while len(running) >= jobs:
             wait_for_one()
         running[start(name, compile(mutant.tree, str(path), "exec"), TESTS[module])] = mutant
     while running:
         wait_for_one()
-    return len(tried), alive
+    return tried, alive
 
 
 def main() -> None:
