@@ -39,7 +39,7 @@ from ctcohort.config.loading import check_file
 from ctcohort.config.replaced import mark
 from ctcohort.config.settings import (
     canonical,
-    canonical_verdict,
+    canonical_exclusions,
     connections_of,
     digest,
     volume_parameters,
@@ -88,7 +88,7 @@ wildcard_constraints:
 
 # Parameters are canonical strings, so that equal meanings are equal texts.
 SERIES = canonical(config["series"])
-VERDICT = canonical_verdict(config["volume"])
+LIMITS = canonical_exclusions(config["volume"])
 COLUMNS = canonical({**config["columns"], "sheet": config["reports_sheet"]})
 SELECT = canonical(config["select"])
 PARTITION = config["partition"] or ""

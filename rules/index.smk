@@ -5,7 +5,7 @@ checkpoint index_series:
         exclusions=config["exclusions"] or [],
         merged_mrns=config["merged_mrns"] or [],
         parameters=lambda wildcards: noted(
-            "index", f"{SERIES}{VERDICT}", config["exclusions"], config["merged_mrns"]
+            "index", f"{SERIES}{LIMITS}", config["exclusions"], config["merged_mrns"]
         ),
         ask_again=existing("index/ask_again.txt"),
     output:
@@ -19,12 +19,12 @@ checkpoint index_series:
         archive_share=ARCHIVE_SHARES,  # it uses every connection of this run
     params:
         series=SERIES,
-        verdict=VERDICT,
+        limits=LIMITS,
     shell:
         'python3 "$CT_COHORT"/index_series.py {input.accessions:q} {input.cohort:q} '
         "--exclusions={input.exclusions:q} --merged-mrns={input.merged_mrns:q} "
         '--archive "$CT_COHORT_ARCHIVE" --series {params.series:q} '
-        "--verdict {params.verdict:q} --raw $CT_COHORT_RAW --threads {threads} "
+        "--limits {params.limits:q} --raw $CT_COHORT_RAW --threads {threads} "
         "--connections $CT_COHORT_CONNECTIONS --ledger {output.ledger:q} "
         "> {log:q} 2>&1"
 

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--merged-mrns", default="", help="the table of merged MRNs, if any")
     parser.add_argument("--archive", required=True, help="JSON of the config's archive")
     parser.add_argument("--series", required=True, help="canonical JSON of the config's series")
-    parser.add_argument("--verdict", required=True, help="canonical JSON of part of volume")
+    parser.add_argument("--limits", required=True, help="canonical JSON of the limits in volume")
     parser.add_argument("--raw", default="keep", help="the config's raw: keep or delete")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
@@ -59,7 +59,10 @@ def main() -> None:
     )
     key = cache.patient_key()
     warn_of_strangers(options.exclusions, cohort, left_out, left_out_patients)
-    series, volume = parse(options.series, SeriesSettings), parse(options.verdict, VolumeSettings)
+    series, volume = (
+        parse(options.series, SeriesSettings),
+        parse(options.limits, VolumeSettings),
+    )
 
     def rows_for(event: _Event, archive: Archive) -> Iterable[_Row]:
         accession = event["accession"]

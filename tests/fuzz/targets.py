@@ -17,7 +17,7 @@ from pydicom import uid
 from pynetdicom import service_class
 
 from ctcohort.base.files import read_table, write_lines, write_table
-from ctcohort.config.settings import canonical, canonical_verdict, volume_parameters
+from ctcohort.config.settings import canonical, canonical_exclusions, volume_parameters
 from ctcohort.dataset.manifest import COHORT
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
@@ -111,7 +111,7 @@ class Fuzz:
             "index_series",
             ["accessions.txt", "cohort.csv", f"--exclusions={exclusions}",
              "--archive", json.dumps(archive), "--series", canonical(SETTINGS["series"]),
-             "--verdict", canonical_verdict(SETTINGS["volume"]), "--ledger", "series.csv"],
+             "--verdict", canonical_exclusions(SETTINGS["volume"]), "--ledger", "series.csv"],
             folder,
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELo
 
 from ctcohort.base.files import read_table, write_lines, write_table
 from ctcohort.base.naming import name_of
-from ctcohort.config.settings import canonical, canonical_verdict, volume_parameters
+from ctcohort.config.settings import canonical, canonical_exclusions, volume_parameters
 from ctcohort.dataset.manifest import COHORT
 from ctcohort.dicom.headers import Header, header_of
 from ctcohort.phantoms.anatomy import Phantom
@@ -139,7 +139,7 @@ class Run:
         return [
             "index_series.py", "accessions.txt", "cohort.csv", "--ledger", "series.csv",
             "--series", canonical(DEFAULTS["series"]),
-            "--verdict", canonical_verdict(DEFAULTS["volume"]),
+            "--verdict", canonical_exclusions(DEFAULTS["volume"]),
         ]  # fmt: skip
 
     def ledger(self) -> list[dict[str, str]]:

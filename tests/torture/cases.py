@@ -91,7 +91,7 @@ class Case:
     @property
     def usable(self) -> bool:
         """Whether a volume must come out."""
-        return self.verdict == "selected"
+        return self.assessment == "selected"
 
 
 def stack(count: int = 45, step: float = 4.0, **options: Any) -> SliceStack:

@@ -27,7 +27,7 @@ from ctcohort.config.settings import (
 )
 from ctcohort.phantoms.anatomy import Marker, Phantom, Rigid
 from ctcohort.phantoms.writer import write_files
-from ctcohort.series.choice import Candidate, choose
+from ctcohort.series.choice import Candidate, choose_series
 from ctcohort.series.download import fetch_series
 from ctcohort.series.index import rows_of
 from ctcohort.volume.build import Volume, make_volume
@@ -108,7 +108,7 @@ def judged(
     candidates = [
         Candidate(s.series_uid, s.study_uid, s.instances, archive.headers(s)) for s in found
     ]
-    return Judged(archive, candidates, choose(candidates, series, volume))
+    return Judged(archive, candidates, choose_series(candidates, series, volume))
 
 
 def ledger_rows(

@@ -42,31 +42,31 @@ def test_case(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     write_case(case, tmp_path)
     series, volume = series_rules(**case.series), volume_rules(**case.volume)
-    if case.verdict in ACCESSION_REASONS:
+    if case.assessment in ACCESSION_REASONS:
         assert {row["reason"] for row in ledger_rows(tmp_path, series, volume)} >= {case.verdict}
         return
     choice = judged(tmp_path, series, volume)
     reasons = choice.reasons()
     about = next(c for c in choice.candidates if _number(c) in (2, None))
     for measure, truth in case.measures.items():
-        value = getattr(about.verdict.measures, measure)
+        value = getattr(about.assessment.measures, measure)
         assert value == pytest.approx(truth, abs=PRECISION.get(measure, 0.005)), measure
     assert {number: reasons[number] for number in case.others} == case.others
-    if case.verdict in SERIES_REASONS and not case.usable:
-        assert about.reason == case.verdict
+    if case.assessment in SERIES_REASONS and not case.usable:
+        assert about.reason == case.assessment
         return
     assert about.reason == SELECTED
-    if case.verdict in JOB_REASONS:
+    if case.assessment in JOB_REASONS:
         with pytest.raises(Fault) as fault:
             volume_of(choice, tmp_path, volume)
-        assert fault.value.reason == case.verdict
+        assert fault.value.reason == case.assessment
         return
     _check_volume(case, choice, tmp_path)
 
 
 def test_every_word_is_in_the_vocabulary() -> None:
     words = {*SERIES_REASONS, *ACCESSION_REASONS, *JOB_REASONS}
-    assert {case.verdict for case in CASES.values()} <= words
+    assert {case.assessment for case in CASES.values()} <= words
     assert {flag for case in CASES.values() for flag in case.flags} <= set(FLAGS)
 
 

@@ -17,7 +17,7 @@ from ctcohort.dicom.headers import header_of
 from ctcohort.phantoms.anatomy import Phantom, Rigid
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import write_files
-from ctcohort.series.choice import Candidate, choose
+from ctcohort.series.choice import Candidate, choose_series
 from ctcohort.series.geometry import assess
 from ctcohort.volume import npz
 from ctcohort.volume.build import Volume
@@ -161,11 +161,11 @@ def test_two_tilted_slices_keep_their_shear() -> None:
     """Two positions make a line, and the line tells tilt from obliquity."""
     plane = SliceStack.tilted(20, **SIZE, count=2, step=4.0)
     headers = [header_of(dataset, key=b"") for dataset in chest(plane)]
-    verdict = assess(headers, volume_rules())
-    assert verdict.stack is not None and verdict.stack.tilted
-    assert np.allclose(verdict.stack.stack_direction, [0, 0, -1])
-    assert verdict.measures.tilt_degrees == pytest.approx(20, abs=1e-3)
-    assert verdict.measures.slice_spacing == pytest.approx(4.0)
+    assessment = assess(headers, volume_rules())
+    assert assessment.stack is not None and assessment.stack.tilted
+    assert np.allclose(assessment.stack.stack_direction, [0, 0, -1])
+    assert assessment.measures.tilt_degrees == pytest.approx(20, abs=1e-3)
+    assert assessment.measures.slice_spacing == pytest.approx(4.0)
 
 
 MIXED = [
@@ -184,6 +184,6 @@ def test_the_order_of_headers_never_matters(order: list[int]) -> None:
     verdicts = []
     for headers in (MIXED, [MIXED[i] for i in order]):
         candidate = Candidate("1.2", "1.3", len(headers), headers)
-        choose([candidate], series_rules(), volume_rules())
-        verdicts.append((candidate.reason, candidate.verdict.measures))
+        choose_series([candidate], series_rules(), volume_rules())
+        verdicts.append((candidate.reason, candidate.assessment.measures))
     assert verdicts[0] == verdicts[1]

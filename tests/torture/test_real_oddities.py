@@ -17,7 +17,7 @@ from pydicom import dcmread
 from ctcohort.archives.folder import FolderArchive
 from ctcohort.archives.protocol import FoundSeries
 from ctcohort.base.reasons import SELECTED
-from ctcohort.series.choice import Candidate, choose
+from ctcohort.series.choice import Candidate, choose_series
 
 from .flow import Judged, series_rules, volume_of, volume_rules
 
@@ -179,9 +179,9 @@ def test_verdict(odd: Odd, tmp_path: Path) -> None:
     rules = volume_rules(**odd.volume)
     choice = _judged(odd, tmp_path, series_rules(min_slices=2, **odd.series), rules)
     (candidate,) = choice.candidates
-    assert candidate.reason == odd.verdict
+    assert candidate.reason == odd.assessment
     for measure, truth in odd.measures.items():
-        value = getattr(candidate.verdict.measures, measure)
+        value = getattr(candidate.assessment.measures, measure)
         assert value == pytest.approx(truth, abs=0.01), measure
     if odd.flags is not None:
         volume, record = volume_of(choice, tmp_path, rules)
@@ -208,4 +208,4 @@ def _judged(odd: Odd, folder: Path, series: Any, volume: Any) -> Judged:
     for one in found.values():
         headers = archive.headers(one)
         candidates.append(Candidate(one.series_uid, one.study_uid, len(headers), headers))
-    return Judged(archive, candidates, choose(candidates, series, volume))
+    return Judged(archive, candidates, choose_series(candidates, series, volume))

@@ -11,7 +11,7 @@ import pytest
 
 from ctcohort.base.reasons import SELECTED
 from ctcohort.dicom.headers import CT_IMAGE, SECONDARY_CAPTURE, Header
-from ctcohort.series.choice import Candidate, choose, has_images, judge
+from ctcohort.series.choice import Candidate, choose_series, has_images, judge
 from ctcohort.series.facts import varying
 
 from .built import AXIAL, SERIES, VOLUME, heights, last, only, series
@@ -44,7 +44,7 @@ def chosen(*candidates: Candidate, **settings: Any) -> tuple[str | None, list[st
     """UID of the winner and every reason; the same in whatever order they come."""
     found = set()
     for order in itertools.permutations(candidates):
-        winner = choose(order, replace(SERIES, **settings), VOLUME)
+        winner = choose_series(order, replace(SERIES, **settings), VOLUME)
         reasons = tuple(each.reason for each in candidates)
         found.add((winner.series_uid if winner else None, reasons))
     ((uid, reasons),) = found
@@ -284,7 +284,7 @@ def test_geometry_has_its_say_with_the_least_number_of_slices() -> None:
 def test_the_assessment_is_kept_for_the_series_table() -> None:
     one = candidate(series(image_type=("DERIVED", "PRIMARY")))
     assert judge(one, SERIES, VOLUME) == "derived"
-    assert one.verdict.measures.slices == 40
+    assert one.assessment.measures.slices == 40
 
 
 @pytest.mark.parametrize(("least", "expected"), [(None, ""), (358.4, ""), (358.5, "fov_too_small")])
@@ -311,7 +311,7 @@ def test_nothing_usable_is_no_winner() -> None:
         None,
         ["too_few_slices", "too_few_slices"],
     )
-    assert choose([], SERIES, VOLUME) is None
+    assert choose_series([], SERIES, VOLUME) is None
 
 
 def test_a_preferred_kernel_breaks_a_tie() -> None:

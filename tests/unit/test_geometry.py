@@ -15,7 +15,7 @@ import pytest
 
 from ctcohort.dicom.headers import ENHANCED_CT, LEGACY_CONVERTED_CT, Header
 from ctcohort.series import geometry
-from ctcohort.series.geometry import Stack, Verdict, assess
+from ctcohort.series.geometry import Assessment, Stack, assess
 
 from .built import AXIAL, VOLUME, at, heights, last, only, series
 
@@ -25,7 +25,7 @@ MIDDLE = 20
 ODD = heights(41)
 
 
-def verdict_of(headers: list[Header], *, min_slices: int = 2, **rules: Any) -> Verdict:
+def verdict_of(headers: list[Header], *, min_slices: int = 2, **rules: Any) -> Assessment:
     return assess(headers, replace(VOLUME, **rules), min_slices=min_slices)
 
 
@@ -34,10 +34,10 @@ def reason(headers: list[Header], **options: Any) -> str:
 
 
 def stack_of(headers: list[Header], **options: Any) -> Stack:
-    verdict = verdict_of(headers, **options)
-    assert verdict.reason == ""
-    assert verdict.stack is not None
-    return verdict.stack
+    assessment = verdict_of(headers, **options)
+    assert assessment.reason == ""
+    assert assessment.stack is not None
+    return assessment.stack
 
 
 def numbers(stack: Stack) -> list[int | None]:
@@ -47,18 +47,18 @@ def numbers(stack: Stack) -> list[int | None]:
 
 def drops(headers: list[Header], **options: Any) -> dict[str, int]:
     """How many slices are left out of a usable series, by reason."""
-    verdict = verdict_of(headers, **options)
-    assert verdict.reason == ""
-    return dict(Counter(drop.why for drop in verdict.dropped))
+    assessment = verdict_of(headers, **options)
+    assert assessment.reason == ""
+    return dict(Counter(drop.why for drop in assessment.dropped))
 
 
 # A plain series
 
 
 def test_a_plain_series_is_measured_and_nothing_is_left_out() -> None:
-    verdict = verdict_of(series())
-    assert (verdict.reason, verdict.dropped) == ("", [])
-    assert verdict.measures == geometry.Measures(
+    assessment = verdict_of(series())
+    assert (assessment.reason, assessment.dropped) == ("", [])
+    assert assessment.measures == geometry.Measures(
         slices=40,
         rows=512,
         columns=512,
@@ -91,12 +91,12 @@ def test_a_plain_stack_lies_from_head_to_feet() -> None:
 
 
 def test_row_and_column_spacing_are_not_confused() -> None:
-    verdict = verdict_of(series(pixel_spacing=(0.5, 0.8), rows=400, columns=300))
-    assert verdict.stack is not None
-    assert (verdict.stack.row_spacing, verdict.stack.column_spacing) == (0.5, 0.8)
-    assert (verdict.measures.rows, verdict.measures.columns) == (400, 300)
-    assert (verdict.measures.row_spacing, verdict.measures.column_spacing) == (0.5, 0.8)
-    assert verdict.measures.fov_mm == pytest.approx(200.0)
+    assessment = verdict_of(series(pixel_spacing=(0.5, 0.8), rows=400, columns=300))
+    assert assessment.stack is not None
+    assert (assessment.stack.row_spacing, assessment.stack.column_spacing) == (0.5, 0.8)
+    assert (assessment.measures.rows, assessment.measures.columns) == (400, 300)
+    assert (assessment.measures.row_spacing, assessment.measures.column_spacing) == (0.5, 0.8)
+    assert assessment.measures.fov_mm == pytest.approx(200.0)
     narrow = verdict_of(series(pixel_spacing=(0.8, 0.5), rows=300, columns=400))
     assert narrow.measures.fov_mm == pytest.approx(200.0)
 
@@ -366,9 +366,9 @@ def test_a_table_jump_is_not_a_tilt() -> None:
 
 def test_slices_nearer_than_the_finest_increment_are_at_one_position() -> None:
     z = [*heights(40), -40.05 + 1e-9]
-    verdict = verdict_of(series(z))
-    assert (verdict.measures.slices, verdict.measures.duplicate_positions) == (40, 1)
-    assert sum(map(len, verdict.stack.rivals)) == 1  # type: ignore[union-attr]
+    assessment = verdict_of(series(z))
+    assert (assessment.measures.slices, assessment.measures.duplicate_positions) == (40, 1)
+    assert sum(map(len, assessment.stack.rivals)) == 1  # type: ignore[union-attr]
     apart = verdict_of(series([*heights(40), -40.051]))
     assert (apart.measures.slices, apart.measures.duplicate_positions) == (41, 0)
 
@@ -444,10 +444,10 @@ def test_the_pass_with_the_most_slices_is_kept() -> None:
 
 
 def test_passes_that_nothing_tells_apart_are_duplicate_positions() -> None:
-    verdict = verdict_of(two_passes())
-    assert verdict.reason == "duplicate_positions"
-    assert (verdict.measures.slices, verdict.measures.duplicate_positions) == (40, 40)
-    assert verdict.stack is None
+    assessment = verdict_of(two_passes())
+    assert assessment.reason == "duplicate_positions"
+    assert (assessment.measures.slices, assessment.measures.duplicate_positions) == (40, 40)
+    assert assessment.stack is None
 
 
 @pytest.mark.parametrize(("again", "expected"), [(35, ""), (36, "duplicate_positions")])
@@ -518,9 +518,9 @@ def test_a_full_pass_leaves_out_more_than_two_slices_between_its_own(
 ) -> None:
     z = [*heights(40), *(-11.0 - 20 * i for i in range(strays))]
     headers = series(z, acquisition_number=lambda i: 1 + (i >= 40))
-    verdict = verdict_of(headers)
-    assert dict(Counter(drop.why for drop in verdict.dropped)) == dropped
-    assert verdict.measures.slices == 40 + strays * (not dropped)
+    assessment = verdict_of(headers)
+    assert dict(Counter(drop.why for drop in assessment.dropped)) == dropped
+    assert assessment.measures.slices == 40 + strays * (not dropped)
 
 
 def test_a_part_beyond_the_ends_of_a_full_pass_belongs_to_the_scan() -> None:
@@ -532,8 +532,8 @@ def test_a_part_beyond_the_ends_of_a_full_pass_belongs_to_the_scan() -> None:
 
 def test_copies_of_a_file_count_as_duplicates_and_change_nothing() -> None:
     headers = series(copies=only(3, 3, 1))
-    verdict = verdict_of(headers)
-    assert (verdict.reason, verdict.measures.duplicate_positions) == ("", 2)
+    assessment = verdict_of(headers)
+    assert (assessment.reason, assessment.measures.duplicate_positions) == ("", 2)
 
 
 def test_one_uid_with_different_contents_is_never_used() -> None:
@@ -584,10 +584,10 @@ def turned(degrees: float, axis: str, count: int = 41, row: Any = (1, 0, 0)) -> 
 def test_an_axis_may_be_ten_degrees_off_its_patient_axis(
     axis: str, row: tuple[int, int, int], sign: int, degrees: float, expected: str
 ) -> None:
-    verdict = verdict_of(turned(sign * degrees, axis, row=row))
-    assert verdict.reason == expected
-    assert verdict.measures.obliquity_degrees == pytest.approx(degrees, abs=1e-6)
-    assert verdict.measures.tilt_degrees == 0.0
+    assessment = verdict_of(turned(sign * degrees, axis, row=row))
+    assert assessment.reason == expected
+    assert assessment.measures.obliquity_degrees == pytest.approx(degrees, abs=1e-6)
+    assert assessment.measures.tilt_degrees == 0.0
 
 
 def test_an_oblique_stack_seen_from_the_head_runs_to_the_feet() -> None:
@@ -606,9 +606,9 @@ def test_quarter_turns_in_the_plane_are_axial(quarter: int) -> None:
 
 @pytest.mark.parametrize("axis", ["x", "y"])
 def test_coronal_and_sagittal_stacks_are_not_axial_whatever_they_are_called(axis: str) -> None:
-    verdict = verdict_of(turned(90, axis))
-    assert verdict.reason == "not_axial"
-    assert verdict.measures.obliquity_degrees == pytest.approx(90)
+    assessment = verdict_of(turned(90, axis))
+    assert assessment.reason == "not_axial"
+    assert assessment.measures.obliquity_degrees == pytest.approx(90)
 
 
 # Rule 7: spacing
@@ -684,9 +684,9 @@ def test_of_equally_common_intervals_the_first_from_the_head_counts() -> None:
 @pytest.mark.parametrize("missing", [1, 2])
 def test_missing_slices_are_counted_and_measured(missing: int) -> None:
     z = [h for i, h in enumerate(heights(60)) if not 20 <= i < 20 + missing]
-    verdict = verdict_of(series(z))
-    assert verdict.reason == ""
-    measures = verdict.measures
+    assessment = verdict_of(series(z))
+    assert assessment.reason == ""
+    measures = assessment.measures
     assert measures.missing_slices == missing
     assert measures.spacing_regular is False
     assert measures.slice_spacing == pytest.approx(2.0)
@@ -708,17 +708,17 @@ def test_an_interval_counts_as_so_many_missing_slices(interval: float, missing: 
 
 
 def test_two_slices_are_a_stack() -> None:
-    verdict = assess(series([0.0, -3.0]), VOLUME)
-    assert verdict.reason == ""
-    assert (verdict.measures.slice_spacing, verdict.measures.scan_length_mm) == (3.0, 6.0)
+    assessment = assess(series([0.0, -3.0]), VOLUME)
+    assert assessment.reason == ""
+    assert (assessment.measures.slice_spacing, assessment.measures.scan_length_mm) == (3.0, 6.0)
 
 
 def test_a_single_slice_has_no_spacing() -> None:
-    verdict = verdict_of(series([5.0]))
-    assert verdict.reason == "too_few_slices"
-    assert verdict.measures.slice_spacing is None
-    assert (verdict.measures.gap_mm, verdict.measures.scan_length_mm) == (None, 0.0)
-    assert verdict.measures.spacing_regular is True
+    assessment = verdict_of(series([5.0]))
+    assert assessment.reason == "too_few_slices"
+    assert assessment.measures.slice_spacing is None
+    assert (assessment.measures.gap_mm, assessment.measures.scan_length_mm) == (None, 0.0)
+    assert assessment.measures.spacing_regular is True
 
 
 def test_one_tilted_slice_is_too_few_rather_than_not_axial() -> None:
@@ -805,10 +805,10 @@ def test_a_drift_of_less_than_a_voxel_is_no_tilt(
 @pytest.mark.parametrize("along", ["x", "y"])
 def test_a_tilt_is_measured_along_the_line_of_positions(degrees: int, along: str) -> None:
     drift = 80 * np.tan(np.radians(degrees))
-    verdict = verdict_of(tilted(drift, along))
-    stack = verdict.stack
+    assessment = verdict_of(tilted(drift, along))
+    stack = assessment.stack
     assert stack is not None
-    assert verdict.measures.tilt_degrees == pytest.approx(abs(degrees))
+    assert assessment.measures.tilt_degrees == pytest.approx(abs(degrees))
     length = float(np.hypot(80, drift))
     assert stack.distances[-1] == pytest.approx(length)
     assert stack.step == pytest.approx(length / 40)
@@ -839,21 +839,21 @@ def gantry(degrees: float, axis: str) -> list[Header]:
 @pytest.mark.parametrize("degrees", [-25, 25])
 @pytest.mark.parametrize("axis", ["x", "y"])
 def test_tilt_is_not_obliquity(degrees: float, axis: str) -> None:
-    verdict = verdict_of(gantry(degrees, axis))
-    assert verdict.reason == ""
-    assert verdict.measures.tilt_degrees == pytest.approx(25)
-    assert verdict.measures.obliquity_degrees == pytest.approx(0, abs=1e-5)
-    assert verdict.stack is not None
-    assert np.allclose(verdict.stack.stack_direction, [0, 0, -1])
-    assert verdict.measures.slice_spacing == pytest.approx(2.0)
+    assessment = verdict_of(gantry(degrees, axis))
+    assert assessment.reason == ""
+    assert assessment.measures.tilt_degrees == pytest.approx(25)
+    assert assessment.measures.obliquity_degrees == pytest.approx(0, abs=1e-5)
+    assert assessment.stack is not None
+    assert np.allclose(assessment.stack.stack_direction, [0, 0, -1])
+    assert assessment.measures.slice_spacing == pytest.approx(2.0)
 
 
 def test_a_gantry_turned_in_the_plane_too_is_oblique_by_that() -> None:
     matrix = rotation(20, "x") @ rotation(6, "z")
     orientation = (*(matrix @ [1, 0, 0]), *(matrix @ [0, 1, 0]))
-    verdict = verdict_of(at([(-100, -100, z) for z in ODD], orientation=orientation))
-    assert verdict.measures.tilt_degrees == pytest.approx(20)
-    assert 5 < (verdict.measures.obliquity_degrees or 0) < 7
+    assessment = verdict_of(at([(-100, -100, z) for z in ODD], orientation=orientation))
+    assert assessment.measures.tilt_degrees == pytest.approx(20)
+    assert 5 < (assessment.measures.obliquity_degrees or 0) < 7
 
 
 def test_a_tilted_stack_off_the_z_axis_is_not_axial() -> None:
@@ -1048,9 +1048,9 @@ def test_an_irregular_scan_in_one_run_or_in_no_order_is_taken() -> None:
 
 def lost(headers: list[Header]) -> tuple[int, int | None]:
     """Slices lost and gaps of a usable series."""
-    verdict = verdict_of(headers, max_z_error_mm=None)
-    assert verdict.reason == ""
-    return verdict.measures.lost_slices, verdict.measures.missing_slices
+    assessment = verdict_of(headers, max_z_error_mm=None)
+    assert assessment.reason == ""
+    return assessment.measures.lost_slices, assessment.measures.missing_slices
 
 
 def test_nothing_is_lost_of_a_plain_series() -> None:

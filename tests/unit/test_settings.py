@@ -26,7 +26,7 @@ from ctcohort.config.settings import (
     SeriesSettings,
     VolumeSettings,
     canonical,
-    canonical_verdict,
+    canonical_exclusions,
     canonical_volume,
     digest,
     parse,
@@ -190,7 +190,11 @@ def test_shares_that_do_not_sum_to_one_are_named() -> None:
     [
         (("archive", "timezone"), "Europe/Zurich", "archive.hours"),
         (("archive", "dicomweb", "credentials"), "secret", "auth"),
-        (("archive", "dicomweb", "token_url"), "https://a.example/token", "auth: oauth2_refresh"),
+        (
+            ("archive", "dicomweb", "token_url"),
+            "https://a.example/token",
+            "auth: oauth2_refresh or oauth2_client_credentials",
+        ),
         (("archive", "dicomweb", "client_key"), "key.pem", "client_certificate"),
         (("archive", "dimse", "move_port"), 11113, "method: move"),
     ],
@@ -321,9 +325,9 @@ def test_another_meaning_is_another_string(one: dict[str, Any], other: dict[str,
 
 def test_what_cannot_exclude_a_series_is_not_in_the_verdict() -> None:
     changed = VOLUME | {"clip_hu": [-500, 500], "spacing_mm": 1, "interpolator": "linear"}
-    assert canonical_verdict(changed) == canonical_verdict(VOLUME)
+    assert canonical_exclusions(changed) == canonical_exclusions(VOLUME)
     for key, value in (("gantry_tilt", "exclude"), ("max_gap_mm", 3), ("max_z_error_mm", None)):
-        assert canonical_verdict(VOLUME | {key: value}) != canonical_verdict(VOLUME)
+        assert canonical_exclusions(VOLUME | {key: value}) != canonical_exclusions(VOLUME)
 
 
 values = st.recursive(

@@ -71,7 +71,7 @@ def normal_protocol(text: str) -> str:
 def select(
     path: Path,
     columns: Mapping[str, Any],
-    rules: SelectSettings,
+    settings: SelectSettings,
     *,
     merged: Mapping[str, str] | None = None,
     partition: tuple[int, int] = (1, 1),
@@ -84,7 +84,7 @@ def select(
         The table, in any form that `report_table.Table` reads.
     columns : mapping
         The config's `columns`, and `reports_sheet` as `sheet`.
-    rules : SelectSettings
+    settings : SelectSettings
         The config's `select`.
     merged : mapping
         What `read_merged_mrns` says.
@@ -98,7 +98,7 @@ def select(
     """
     names = {key: str(columns[key]) for key in NAMED if columns.get(key)}
     carry = list(columns.get("carry") or ())
-    known_protocols = _Protocols(rules)
+    known_protocols = _Protocols(settings)
     found: dict[str, Imaging] = {}
     wanted: set[str] = set()
     table = _opened(path, columns.get("sheet"), [*names.values(), *carry])
@@ -126,8 +126,8 @@ def select(
             known_protocols.selected |= protocols
             wanted.add(event.accession)
     if not wanted - {""}:
-        raise InputError(_nothing_selected(path, known_protocols.counts, rules))
-    for pattern in known_protocols.unmatched(rules):
+        raise InputError(_nothing_selected(path, known_protocols.counts, settings))
+    for pattern in known_protocols.unmatched(settings):
         _log.warning(
             "warning: %s: no row has the protocol that select asks for by %r; protocols.csv lists"
             " those that occur",
@@ -138,7 +138,7 @@ def select(
     events = [event for accession, event in found.items() if accession in wanted and accession]
     for event in events:
         event.problem = event.problem or _problem(event, by_study="study_uid" in names)
-    events = _sample(events, rules.sample)
+    events = _sample(events, settings.sample)
     whole = [event.accession for event in events]
     return Selection(
         _share(events, partition), whole, known_protocols.counts, set(known_protocols.selected)
@@ -148,11 +148,11 @@ def select(
 class _Protocols:
     """The protocol descriptions of a table: how often each occurs, and which are selected."""
 
-    def __init__(self, rules: SelectSettings) -> None:
+    def __init__(self, settings: SelectSettings) -> None:
         self.counts: Counter[str] = Counter()
         self.selected: frozenset[str] = frozenset()
-        self._wanted = {normal_protocol(text) for text in rules.protocols}
-        self._patterns = [re.compile(pattern) for pattern in rules.protocols_regex]
+        self._wanted = {normal_protocol(text) for text in settings.protocols}
+        self._patterns = [re.compile(pattern) for pattern in settings.protocols_regex]
         self._known: dict[str, tuple[frozenset[str], bool]] = {}
 
     def count(self, text: str) -> tuple[frozenset[str], bool]:
@@ -165,11 +165,11 @@ class _Protocols:
         self.counts.update(protocols)
         return protocols, is_wanted
 
-    def unmatched(self, rules: SelectSettings) -> list[str]:
+    def unmatched(self, settings: SelectSettings) -> list[str]:
         """Return what `select` asks for and no row has; the defaults are not among it."""
         texts = [
             text
-            for text in rules.protocols
+            for text in settings.protocols
             if normal_protocol(text) not in {*self.counts, *THE_ARTICLES}
         ]
         return texts + [
@@ -263,9 +263,9 @@ def _share(events: list[Imaging], partition: tuple[int, int]) -> list[Imaging]:
     return [event for event in events if rank(f"part {event.accession}") % count == part - 1]
 
 
-def _nothing_selected(path: Path, counts: Counter[str], rules: SelectSettings) -> str:
+def _nothing_selected(path: Path, counts: Counter[str], settings: SelectSettings) -> str:
     found = "\n".join(f"  {count:7d}  {protocol}" for protocol, count in counts.most_common(10))
-    asked = [*rules.protocols, *rules.protocols_regex]
+    asked = [*settings.protocols, *settings.protocols_regex]
     return (
         f"{path}: no row with an accession has a protocol named in select.protocols or matched by"
         f" select.protocols_regex ({'; '.join(asked) or 'both are empty'}).\n"

@@ -132,8 +132,8 @@ def _without_effect(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
         "archive.timezone": (bool(archive["hours"]), "archive.hours"),
         "archive.dicomweb.credentials": (archive["dicomweb"]["auth"] != "none", "auth"),
         "archive.dicomweb.token_url": (
-            archive["dicomweb"]["auth"] == "oauth2_refresh",
-            "auth: oauth2_refresh",
+            archive["dicomweb"]["auth"].startswith("oauth2"),
+            "auth: oauth2_refresh or oauth2_client_credentials",
         ),
         "archive.dicomweb.client_key": (
             bool(archive["dicomweb"]["client_certificate"]),

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from ctcohort import ALGORITHM_VERSION
 from ctcohort.base.faults import InputError
 
-VERDICT_KEYS = ("irregular_spacing", "max_z_error_mm", "max_gap_mm", "gantry_tilt")
+EXCLUSION_KEYS = ("irregular_spacing", "max_z_error_mm", "max_gap_mm", "gantry_tilt")
 """The keys of `volume` that decide, on headers alone, whether a series can be used."""
 
 _Rules = TypeVar("_Rules")
@@ -93,9 +93,9 @@ def volume_parameters(volume: Mapping[str, Any]) -> str:
     return json.dumps({"algorithm": ALGORITHM_VERSION, "volume": canonical_volume(volume)})
 
 
-def canonical_verdict(volume: Mapping[str, Any]) -> str:
+def canonical_exclusions(volume: Mapping[str, Any]) -> str:
     """`canonical` of the keys of `volume` that can exclude a series."""
-    return canonical({key: volume.get(key) for key in VERDICT_KEYS})
+    return canonical({key: volume.get(key) for key in EXCLUSION_KEYS})
 
 
 def parse(text: str, rules: type[_Rules]) -> _Rules:

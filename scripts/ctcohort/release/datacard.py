@@ -44,7 +44,7 @@ def card(
     *,
     reasons: Mapping[str, int],
     parameters: Mapping[str, Any],
-    rules: ReleaseSettings,
+    settings: ReleaseSettings,
     labels: Sequence[str],
     about: str = "",
 ) -> str:
@@ -66,14 +66,14 @@ def card(
             f"{_count(len(metadata))} scans of {_count(_patients(metadata))} patients, as"
             " three-dimensional arrays in Hounsfield units, without identifiers.",
             _lungs(lung),
-            f"Licence: {rules.licence or 'not stated; ask whoever gave you this before using it'}.",
+            f"Licence: {settings.licence or 'not stated; ask whoever gave you this before use'}.",
         ],
         **({"About": [about]} if about else {}),
         "Sets": [_sets(metadata), "A patient is in one set only."],
         "Files": [
             "- `trn*.npz`, `val*.npz`, `tst*.npz`: the volumes. A name is never given twice; gaps"
             " in the numbers are scans that were withdrawn or left out.\n"
-            + ("- `*.b2nd`: each again as Blosc2, to read patches.\n" * rules.chunked)
+            + ("- `*.b2nd`: each again as Blosc2, to read patches.\n" * settings.chunked)
             + "- `metadata.csv`: one row per volume.\n"
             "- `SHA256SUMS`: check with `sha256sum -c SHA256SUMS`.",
             LOADING.rstrip(),
@@ -100,9 +100,9 @@ def card(
         ],
         "What was left out": [
             _reasons(reasons, meanings),
-            f"Youngest admitted age: {_or_none(rules.min_age)}. Scans in which a face may be"
-            f" visible: {'included' if rules.faces == 'include' else 'left out'}. Scans that nobody"
-            f" has looked at: {'left out' if rules.reviewed_only else 'included'}.",
+            f"Youngest admitted age: {_or_none(settings.min_age)}. Scans in which a face may be"
+            f" visible: {'included' if settings.faces == 'include' else 'left out'}. Scans that"
+            f" nobody has looked at: {'left out' if settings.reviewed_only else 'included'}.",
         ],
         "Limits": [
             "- Identifiers were taken away; that is not anonymity. Whoever has other images or"

@@ -121,7 +121,7 @@ def _alone() -> Iterator[None]:
 
 @_alone()
 def make(
-    rules: ReleaseSettings,
+    settings: ReleaseSettings,
     *,
     key: bytes,
     reviews: Mapping[str, Review],
@@ -147,19 +147,19 @@ def make(
         is one, is as it was.
     """
     final = FOLDER.resolve()
-    table = key_table.location(rules.key_table, final)
+    table = key_table.location(settings.key_table, final)
     _recover(final)
     rows = _manifest()
     carried = [column for column in rows[0] if column not in manifest.COLUMNS] if rows else []
-    columns = _columns(carried, rules)
-    scans, left_out = choose(rows, rules, reviews)
+    columns = _columns(carried, settings)
+    scans, left_out = releasable(rows, settings, reviews)
     write_table(LEFT_OUT, ("accession", "reason"), _left_out(left_out))
     if not scans:
         counted = _counted(left_out.values()) or "manifest.csv includes none"
         raise InputError(f"no scan can be released: {counted}; {LEFT_OUT} names them")
     names = {accession: name for name, accession in _names(table, final, scans, key).items()}
     named = sorted((names[scan.accession], scan) for scan in scans)
-    metadata = [_row(name, scan, key, rules) for name, scan in named]
+    metadata = [_row(name, scan, key, settings) for name, scan in named]
     _assert_labels(metadata, carried)
     reasons = [row["status_reason"] for row in rows if row["status"] != "included"]
     texts = {
@@ -168,12 +168,12 @@ def make(
             metadata,
             reasons=Counter([*reasons, *left_out.values()]),
             parameters=_parameters(scans),
-            rules=rules,
+            settings=settings,
             labels=carried,
-            about=_about(rules.about),
+            about=_about(settings.about),
         ).encode(),
     }
-    sums = _sums(named, rules, threads)
+    sums = _sums(named, settings, threads)
     texts[CHECKSUMS] = _checksums(sums, texts)
     told = [f"left out: {_counted(left_out.values())}; {LEFT_OUT} names them"] if left_out else []
     has = f"release/ has {len(named)} scan{'s' if len(named) > 1 else ''}"
@@ -184,21 +184,21 @@ def make(
         proven = _build(part, final, named, sums, texts, threads)
         sought = identities(_common_words(metadata, carried))
         _guard(part, proven, sought)
-        _put(part, final)
+        _replace(part, final)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return [has, *told, *(f"warning: {line}" for line in sought.limits())]
 
 
-def choose(
-    rows: Iterable[Mapping[str, str]], rules: ReleaseSettings, reviews: Mapping[str, Review]
+def releasable(
+    rows: Iterable[Mapping[str, str]], settings: ReleaseSettings, reviews: Mapping[str, Review]
 ) -> tuple[list[Scan], dict[str, str]]:
     """The scans to release, and the others of the manifest's included ones with their reason."""
     scans, left_out = [], {}
     for row in rows:
         if row["status"] != "included":
             continue
-        scan, reason = _judge(row, rules, reviews.get(row["accession"]))
+        scan, reason = _judge(row, settings, reviews.get(row["accession"]))
         if reason:
             left_out[row["accession"]] = reason
         else:
@@ -207,7 +207,7 @@ def choose(
 
 
 def _judge(
-    row: Mapping[str, str], rules: ReleaseSettings, review: Review | None
+    row: Mapping[str, str], settings: ReleaseSettings, review: Review | None
 ) -> tuple[Scan, str]:
     scan = _scan(row)
     age = row["age_years"]
@@ -215,10 +215,10 @@ def _judge(
         "reviewed_bad": review is not None and review.verdict == "bad",
         "burned_in_unknown": scan.burned_in is None,
         "burned_in_annotation": scan.burned_in,
-        "face_possible": scan.face and rules.faces != "include",
-        "age_unknown": rules.min_age is not None and not age,
-        "under_min_age": rules.min_age is not None and age and float(age) < rules.min_age,
-        "not_reviewed": rules.reviewed_only and review is None,
+        "face_possible": scan.face and settings.faces != "include",
+        "age_unknown": settings.min_age is not None and not age,
+        "under_min_age": settings.min_age is not None and age and float(age) < settings.min_age,
+        "not_reviewed": settings.reviewed_only and review is None,
     }
     return scan, next((reason for reason, holds in reasons.items() if holds), "")
 
@@ -250,8 +250,8 @@ def _burned_in(raw: Path) -> bool | None:
     return "YES" in said if said else None
 
 
-def _columns(carried: Sequence[str], rules: ReleaseSettings) -> tuple[str, ...]:
-    face = ("face_possible",) if rules.faces == "include" else ()
+def _columns(carried: Sequence[str], settings: ReleaseSettings) -> tuple[str, ...]:
+    face = ("face_possible",) if settings.faces == "include" else ()
     own = (*WHO, "split", "flags", *LOG, *MEASURED, *face)
     clash = sorted(set(carried) & set(own))
     if clash:
@@ -294,11 +294,11 @@ def _parameters(scans: Sequence[Scan]) -> dict[str, Any]:
     return parameters
 
 
-def _row(name: str, scan: Scan, key: bytes, rules: ReleaseSettings) -> dict[str, object]:
+def _row(name: str, scan: Scan, key: bytes, settings: ReleaseSettings) -> dict[str, object]:
     row = scan.row
     own: dict[str, object] = {
         **row,
-        **{column: _generalised(row[column], rules.scanner_terms) for column in SCANNER},
+        **{column: _generalised(row[column], settings.scanner_terms) for column in SCANNER},
         "NoteAcc_DEID": name,
         "VolumeAcc_DEID": f"{name}.npz",
         "MRN_DEID": f"mrn{pseudonym('release ' + row['patient'], key)[:12]}",
@@ -306,7 +306,7 @@ def _row(name: str, scan: Scan, key: bytes, rules: ReleaseSettings) -> dict[str,
         "PatientSex": row["sex"] if row["sex"] in ("F", "M", "O") else "",
         "full_filename_npz": f"{name}.npz",
     }
-    if rules.faces == "include":
+    if settings.faces == "include":
         own["face_possible"] = str(scan.face).lower()
     return own
 
@@ -346,11 +346,11 @@ def _table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> byte
 
 
 def _sums(
-    named: Sequence[tuple[str, Scan]], rules: ReleaseSettings, threads: int
+    named: Sequence[tuple[str, Scan]], settings: ReleaseSettings, threads: int
 ) -> dict[str, str]:
     """SHA-256 of every volume's files, by their names in the release."""
     sums = {f"{name}.npz": scan.row["npz_sha256"] for name, scan in named}
-    if not rules.chunked:
+    if not settings.chunked:
         return sums
     lacking = [scan.accession for _, scan in named if not scan.row["full_filename_b2nd"]]
     if lacking:
@@ -484,7 +484,7 @@ def _common_words(metadata: Sequence[Mapping[str, object]], carried: Sequence[st
     return common
 
 
-def _put(part: Path, final: Path) -> None:
+def _replace(part: Path, final: Path) -> None:
     """Put the new release in the place of the earlier one; whoever is killed here leaves one whole
     (see `_recover`)."""
     if final.exists():

@@ -11,7 +11,7 @@ from ctcohort.base.reasons import SELECTED
 from ctcohort.config.settings import SeriesSettings, VolumeSettings
 from ctcohort.dicom.headers import CT_CLASSES, SECONDARY_CAPTURE, Header
 from ctcohort.series.facts import facts_of
-from ctcohort.series.geometry import HOUNSFIELD_NAMES, Slice, Verdict, assess
+from ctcohort.series.geometry import HOUNSFIELD_NAMES, Assessment, Slice, assess
 
 NEVER = {
     "LOCALIZER": "localizer",
@@ -44,7 +44,7 @@ BODY_HU = (-1000.0, 1000.0)
 
 @dataclass(slots=True)
 class Candidate:
-    """One series of the accession: what the archive says of it, and the verdict.
+    """One series of the accession: what the archive says of it, and the assessment.
 
     `headers` is None where the archive was not asked for every instance, because the series could
     not win; `instances` and `modality` are the archive's own words then. `unreadable` files beside
@@ -57,7 +57,7 @@ class Candidate:
     headers: Sequence[Header] | None
     modality: str = "CT"
     unreadable: int = 0
-    verdict: Verdict = field(default_factory=Verdict)
+    assessment: Assessment = field(default_factory=Assessment)
     reason: str = ""
 
     @property
@@ -68,7 +68,7 @@ class Candidate:
     @property
     def kept(self) -> list[Header]:
         """The instances that geometry kept a slice of; all of them where it kept none."""
-        kept = {s.header.sop_instance_uid: s.header for s in self.verdict.kept}
+        kept = {s.header.sop_instance_uid: s.header for s in self.assessment.kept}
         return list(kept.values()) or list(self.headers or ())
 
     @property
@@ -77,7 +77,7 @@ class Candidate:
         return facts_of(self.kept) if self.kept else None
 
 
-def choose(
+def choose_series(
     candidates: Sequence[Candidate], series: SeriesSettings, volume: VolumeSettings
 ) -> Candidate | None:
     """Judge every candidate and select at most one; each gets its `reason`.
@@ -97,8 +97,8 @@ def choose(
             candidate.reason = "fewer_slices"
         return None
     for place, candidate in enumerate(usable):
-        most = usable[0].verdict.measures.slices
-        fewer = candidate.verdict.measures.slices < most
+        most = usable[0].assessment.measures.slices
+        fewer = candidate.assessment.measures.slices < most
         candidate.reason = SELECTED if place == 0 else "fewer_slices" if fewer else "tie_lost"
     return usable[0] if usable else None
 
@@ -118,10 +118,10 @@ def judge(candidate: Candidate, series: SeriesSettings, volume: VolumeSettings) 
     if not has_images(candidate):
         captured = all(h.sop_class_uid.startswith(SECONDARY_CAPTURE) for h in headers)
         return "secondary" if captured else "not_ct"
-    candidate.verdict = assess(images, volume, min_slices=series.min_slices)
-    if candidate.verdict.reason == "too_large":
+    candidate.assessment = assess(images, volume, min_slices=series.min_slices)
+    if candidate.assessment.reason == "too_large":
         return "too_large"
-    kept = candidate.verdict.kept or [
+    kept = candidate.assessment.kept or [
         Slice(h, f, i) for h in images for i, f in enumerate(h.frames)
     ]
     kinds = Counter(_kind_reason(each, series) for each in kept)
@@ -130,9 +130,9 @@ def judge(candidate: Candidate, series: SeriesSettings, volume: VolumeSettings) 
         or _product_reason(kept, series)
         or _bits_reason(kept, series)
         or ("still_arriving" if candidate.arriving else "")
-        or candidate.verdict.reason
+        or candidate.assessment.reason
         or next(filter(None, kinds), "")
-        or _fov_reason(candidate.verdict, series)
+        or _fov_reason(candidate.assessment, series)
     )
 
 
@@ -223,8 +223,8 @@ def _same(code: str) -> str:
     return code.strip().upper()
 
 
-def _fov_reason(verdict: Verdict, series: SeriesSettings) -> str:
-    small = series.min_fov_mm is not None and (verdict.measures.fov_mm or 0) < series.min_fov_mm
+def _fov_reason(assessment: Assessment, series: SeriesSettings) -> str:
+    small = series.min_fov_mm is not None and (assessment.measures.fov_mm or 0) < series.min_fov_mm
     return "fov_too_small" if small else ""
 
 
@@ -242,6 +242,6 @@ def _rank(series: SeriesSettings) -> Callable[[Candidate], tuple[object, ...]]:
             "series_uid": (False, candidate.series_uid),
         }
         ties = [values[name] for name in series.tie_break]
-        return (-candidate.verdict.measures.slices, kernel, *ties, candidate.series_uid)
+        return (-candidate.assessment.measures.slices, kernel, *ties, candidate.series_uid)
 
     return rank

@@ -1,6 +1,6 @@
 """Slices to a stack: their order, their spacing, and whether a volume can be made of them.
 
-Everything here rests on headers, so the verdict is known before a pixel moves, and the same code
+Everything here rests on headers, so the assessment is known before a pixel moves, and the same code
 judges the files again before they become a volume. Vectors are patient LPS in mm. The order of a
 stack is from the head to the feet.
 """
@@ -148,7 +148,7 @@ class Stack:
 
 
 @dataclass(slots=True)
-class Verdict:
+class Assessment:
     """Whether a volume can be made, of which slices, and what was measured.
 
     `reason` is empty for a usable series, else a word of `reasons.SERIES_REASONS`. `kept` are the
@@ -162,26 +162,28 @@ class Verdict:
     measures: Measures = field(default_factory=Measures)
 
 
-def assess(headers: Sequence[Header], rules: VolumeSettings, *, min_slices: int = 2) -> Verdict:
+def assess(
+    headers: Sequence[Header], settings: VolumeSettings, *, min_slices: int = 2
+) -> Assessment:
     """Order the slices of one series and judge its geometry (rules 1 to 10).
 
     Parameters
     ----------
     headers : sequence of Header
         Every instance of the series, in any order: the result does not depend on it.
-    rules : VolumeSettings
+    settings : VolumeSettings
         `irregular_spacing`, `max_z_error_mm`, `max_gap_mm` and `gantry_tilt` decide here.
     min_slices : int
         Fewer distinct positions are `too_few_slices`.
     """
-    verdict = Verdict()
+    assessment = Assessment()
     if _is_too_large(headers):
-        verdict.reason = "too_large"
-        return verdict
-    slices = verdict.kept = _eligible(headers, verdict)
+        assessment.reason = "too_large"
+        return assessment
+    slices = assessment.kept = _eligible(headers, assessment)
     if not slices:
-        verdict.reason = Counter(drop.why for drop in verdict.dropped).most_common(1)[0][0]
-        return verdict
+        assessment.reason = Counter(drop.why for drop in assessment.dropped).most_common(1)[0][0]
+        return assessment
     orientations = np.array([s.frame.orientation for s in slices])
     kinds = [_kind(s.frame) for s in slices]
     common = Counter(kinds).most_common(1)[0][0]
@@ -190,11 +192,11 @@ def assess(headers: Sequence[Header], rules: VolumeSettings, *, min_slices: int 
     alike &= np.array([kind == common for kind in kinds])
     axes = _axes(median)
     if axes is None:
-        verdict.reason = "mixed_geometry" if not alike.all() else "no_geometry"
-        return verdict
-    slices, agree = _majority(slices, alike, axes[2], verdict)
+        assessment.reason = "mixed_geometry" if not alike.all() else "no_geometry"
+        return assessment
+    slices, agree = _majority(slices, alike, axes[2], assessment)
     passes = Counter(_places(_positions(slices) @ axes[2]))
-    slices = _one_pass(slices, axes[2], verdict)
+    slices = _one_pass(slices, axes[2], assessment)
     overlap = _overlap(slices, axes[2])
     matrices = [(s.header.rows, s.header.columns) for s in slices]
     spacings = np.array([s.frame.pixel_spacing for s in slices])
@@ -202,37 +204,37 @@ def assess(headers: Sequence[Header], rules: VolumeSettings, *, min_slices: int 
     alike = (np.abs(spacings - usual) <= SPACING_TOLERANCE * usual).all(axis=1)
     matrix = Counter(matrices).most_common(1)[0][0]
     alike &= np.array([each == matrix for each in matrices])
-    slices, agree_too = _majority(slices, alike, axes[2], verdict)
-    verdict.kept = slices
+    slices, agree_too = _majority(slices, alike, axes[2], assessment)
+    assessment.kept = slices
     stack, measures, aligned = _stack(slices, axes, usual)
     extra = sum(passes.values()) - len(passes) + sum(h.copies - 1 for h in headers)
-    lost = _lost_slices(headers, verdict, axes[2])
-    verdict.measures = replace(_with(measures, matrix, extra, rules), lost_slices=lost)
-    verdict.reason = (
+    lost = _lost_slices(headers, assessment, axes[2])
+    assessment.measures = replace(_with(measures, matrix, extra, settings), lost_slices=lost)
+    assessment.reason = (
         ("conflicting_instances" if _conflict(stack) else "")
         or ("" if agree and agree_too else "mixed_geometry")
         or ("too_few_slices" if measures.slices < 2 else "")  # tilted or oblique: nobody knows
         or ("not_axial" if (measures.obliquity_degrees or 0) > MAX_OBLIQUITY_DEGREES else "")
         or ("too_few_slices" if measures.slices < min_slices else "")
         or ("" if aligned else "mixed_geometry")
-        or ("too_large" if _voxels(verdict.measures, rules) > MAX_VOXELS else "")
+        or ("too_large" if _voxels(assessment.measures, settings) > MAX_VOXELS else "")
         or _unusable(stack, overlap=overlap)
-        or _spacing_reason(stack, verdict.measures, rules)
+        or _spacing_reason(stack, assessment.measures, settings)
         or _interleaved(stack, slices, axes[2])
     )
-    if not verdict.reason:
-        verdict.stack = stack
-    return verdict
+    if not assessment.reason:
+        assessment.stack = stack
+    return assessment
 
 
-def _eligible(headers: Sequence[Header], verdict: Verdict) -> list[Slice]:
+def _eligible(headers: Sequence[Header], assessment: Assessment) -> list[Slice]:
     """Slices that can belong to a volume, in an order that does not depend on the input's."""
     slices = []
     for header in sorted(headers, key=lambda h: h.sop_instance_uid):
         for index, frame in enumerate(header.frames):
             why = _ineligible(header, frame)
             if why:
-                verdict.dropped.append(Dropped(header.sop_instance_uid, index, why))
+                assessment.dropped.append(Dropped(header.sop_instance_uid, index, why))
             else:
                 slices.append(Slice(header, frame, index))
     return slices
@@ -246,7 +248,7 @@ def _is_too_large(headers: Sequence[Header]) -> bool:
     return slices > MAX_SLICES or max(sides, default=0) > MAX_MATRIX
 
 
-def _voxels(measures: Measures, rules: VolumeSettings) -> float:
+def _voxels(measures: Measures, settings: VolumeSettings) -> float:
     """Voxels of the volume, infinite where a side is too long.
 
     Without `spacing_mm`, which the index does not know, they are counted as the scan has them.
@@ -263,7 +265,7 @@ def _voxels(measures: Measures, rules: VolumeSettings) -> float:
     )
     if max(sides) > MAX_EXTENT_MM:
         return math.inf
-    spacing = rules.spacing_mm or own
+    spacing = settings.spacing_mm or own
     return math.prod(side / step for side, step in zip(sides, spacing, strict=True) if step)
 
 
@@ -272,13 +274,13 @@ def _kind(frame: Frame) -> tuple[str, ...]:
     return tuple(value.upper() for value in frame.image_type[:1])
 
 
-def _lost_slices(headers: Sequence[Header], verdict: Verdict, normal: Array) -> int:
+def _lost_slices(headers: Sequence[Header], assessment: Assessment, normal: Array) -> int:
     """How many dropped slices are of the scan that was kept, and not inside it."""
-    kept = {(s.header.sop_instance_uid, s.index) for s in verdict.kept}
-    common = Counter(_kind(s.frame) for s in verdict.kept).most_common(1)[0][0]
-    t = _positions(verdict.kept) @ normal
+    kept = {(s.header.sop_instance_uid, s.index) for s in assessment.kept}
+    common = Counter(_kind(s.frame) for s in assessment.kept).most_common(1)[0][0]
+    t = _positions(assessment.kept) @ normal
     low, high = t.min() - SAME_POSITION_MM, t.max() + SAME_POSITION_MM
-    whys = {(drop.sop_instance_uid, drop.frame): drop.why for drop in verdict.dropped}
+    whys = {(drop.sop_instance_uid, drop.frame): drop.why for drop in assessment.dropped}
     lost = 0
     for header in headers:
         for index, frame in enumerate(header.frames):
@@ -342,7 +344,7 @@ def _places(t: Array) -> list[int]:
 
 
 def _majority(
-    slices: list[Slice], alike: NDArray[np.bool_], normal: Array, verdict: Verdict
+    slices: list[Slice], alike: NDArray[np.bool_], normal: Array, assessment: Assessment
 ) -> tuple[list[Slice], bool]:
     """Drop a small minority; False where it is not small, or where dropping it leaves a gap."""
     if alike.all():
@@ -351,7 +353,7 @@ def _majority(
         return slices, False
     kept = [s for s, same in zip(slices, alike, strict=True) if same]
     others = [s for s, same in zip(slices, alike, strict=True) if not same]
-    verdict.dropped += [Dropped(s.header.sop_instance_uid, s.index, "minority") for s in others]
+    assessment.dropped += [Dropped(s.header.sop_instance_uid, s.index, "minority") for s in others]
     t = np.unique(_positions(kept) @ normal)
     intervals = np.diff(t)
     wide = GAP_STEPS * np.median(intervals) if len(intervals) else np.inf
@@ -361,7 +363,7 @@ def _majority(
     return kept, not leaves_gap
 
 
-def _one_pass(slices: list[Slice], normal: Array, verdict: Verdict) -> list[Slice]:
+def _one_pass(slices: list[Slice], normal: Array, assessment: Assessment) -> list[Slice]:
     """Where acquisitions overlap, keep the largest one that covers the whole range (rule 4)."""
     t = _positions(slices) @ normal
     repeats = len(set(_places(t))) < len(slices)
@@ -376,7 +378,7 @@ def _one_pass(slices: list[Slice], normal: Array, verdict: Verdict) -> list[Slic
         low, high = t[best].min(), t[best].max()
         between = int(((t[others] > low) & (t[others] < high)).sum())
         if repeats or between > STRAY_SLICES:
-            verdict.dropped += [
+            assessment.dropped += [
                 Dropped(slices[i].header.sop_instance_uid, slices[i].index, "other_pass")
                 for i in others
             ]
@@ -572,10 +574,10 @@ def _obliquity(*array_axes: Array) -> float:
 
 
 def _with(
-    measures: Measures, matrix: tuple[int | None, int | None], extra: int, rules: VolumeSettings
+    measures: Measures, matrix: tuple[int | None, int | None], extra: int, settings: VolumeSettings
 ) -> Measures:
     rows, columns = matrix
-    still = rules.irregular_spacing == "positions" and measures.spacing_regular is False
+    still = settings.irregular_spacing == "positions" and measures.spacing_regular is False
     return replace(
         measures,
         rows=rows,
@@ -619,15 +621,15 @@ def _unusable(stack: Stack, *, overlap: bool) -> str:
     return "overlapping_acquisitions" if overlap else ""
 
 
-def _spacing_reason(stack: Stack, measures: Measures, rules: VolumeSettings) -> str:
-    if stack.tilted and rules.gantry_tilt == "exclude":
+def _spacing_reason(stack: Stack, measures: Measures, settings: VolumeSettings) -> str:
+    if stack.tilted and settings.gantry_tilt == "exclude":
         return "tilted"
     if stack.regular:
         return ""
-    if rules.irregular_spacing == "exclude":
+    if settings.irregular_spacing == "exclude":
         return "too_irregular"
-    if rules.irregular_spacing == "positions":
-        limit, value = rules.max_gap_mm, measures.gap_mm
+    if settings.irregular_spacing == "positions":
+        limit, value = settings.max_gap_mm, measures.gap_mm
     else:
-        limit, value = rules.max_z_error_mm, measures.z_error_mm
+        limit, value = settings.max_z_error_mm, measures.z_error_mm
     return "too_irregular" if limit is not None and (value or 0) > limit else ""

@@ -18,7 +18,7 @@ from ctcohort.config.settings import SeriesSettings, VolumeSettings
 from ctcohort.dicom.headers import Header, patient_mark
 from ctcohort.series import cache
 from ctcohort.series.cache import Answer
-from ctcohort.series.choice import Candidate, choose, has_images
+from ctcohort.series.choice import Candidate, choose_series, has_images
 from ctcohort.series.facts import varying
 
 HEADER_BYTES = 4096
@@ -59,7 +59,7 @@ def rows_of(
 
             keep()
             candidates = (
-                [] if reason else _choose_series(answer, query, archive, series, volume, keep)
+                [] if reason else _choose_among(answer, query, archive, series, volume, keep)
             )
             if not reason and _several_patients(answer):
                 reason, candidates = "patient_mismatch", []
@@ -128,7 +128,7 @@ def _several_patients(answer: Answer) -> bool:
     return bool(told - expected)
 
 
-def _choose_series(
+def _choose_among(
     answer: Answer,
     query: Query,
     archive: Archive,
@@ -151,8 +151,8 @@ def _choose_series(
     ]
     limits = {s.series_uid: s for s in answer.series}
     while True:
-        best = choose(candidates, series, volume)
-        most = best.verdict.measures.slices if best else series.min_slices
+        best = choose_series(candidates, series, volume)
+        most = best.assessment.measures.slices if best else series.min_slices
         open_ones = [
             candidate
             for candidate in candidates
@@ -202,7 +202,7 @@ def _row(accession: str, candidate: Candidate) -> dict[str, object]:
     if first is None:
         return row
     return row | {
-        **asdict(candidate.verdict.measures),
+        **asdict(candidate.assessment.measures),
         "series_number": first.series_number,
         "series_description": " ".join(first.series_description.split()),
         "modality": first.modality,

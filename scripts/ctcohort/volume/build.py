@@ -30,7 +30,7 @@ from ctcohort.dicom.pixels import (
 from ctcohort.dicom.reading import open_file, pixel_bytes
 from ctcohort.dicom.regions import regions
 from ctcohort.series.facts import facts_of
-from ctcohort.series.geometry import Dropped, Slice, Stack, Verdict, assess
+from ctcohort.series.geometry import Assessment, Dropped, Slice, Stack, assess
 from ctcohort.series.received import Received, received_bytes
 from ctcohort.volume import npz, resampling
 from ctcohort.volume.certificate import Certificate, measure
@@ -123,7 +123,7 @@ class _Frame:
 
 
 def make_volume(
-    raw: Path, received: Path, rules: VolumeSettings, *, threads: int = 1
+    raw: Path, received: Path, settings: VolumeSettings, *, threads: int = 1
 ) -> tuple[Volume, ScanRecord]:
     """Make the volume of one downloaded series (rules 7 to 16).
 
@@ -156,12 +156,12 @@ def make_volume(
             check_decoder(syntax)
         except Fault as fault:
             raise Fault(fault.reason, f"{path}: {fault}") from None
-    verdict = assess(reader.headers, rules)
-    stack = verdict.stack
+    assessment = assess(reader.headers, settings)
+    stack = assessment.stack
     if stack is None:
         raise Fault(
-            verdict.reason,
-            f"{raw}: the files do not make a volume: {SERIES_REASONS[verdict.reason]}",
+            assessment.reason,
+            f"{raw}: the files do not make a volume: {SERIES_REASONS[assessment.reason]}",
         )
     certificate, lungs = Certificate(), _lungs(stack)
     posterior = (
@@ -171,17 +171,17 @@ def make_volume(
 
     def slice_of(place: int) -> tuple[Certificate, Image]:
         """Counts and clipped HU (rows, columns) of one slice."""
-        hu, mask, unapplied = reader.hu(stack.slices[place], rules.clip_hu)
+        hu, mask, unapplied = reader.hu(stack.slices[place], settings.clip_hu)
         for rival in stack.rivals[place]:
-            if not np.array_equal(hu, reader.hu(rival, rules.clip_hu)[0]):
+            if not np.array_equal(hu, reader.hu(rival, settings.clip_hu)[0]):
                 raise Fault(
                     "unequal_duplicates",
                     f"{raw}: instances {stack.slices[place].header.sop_instance_uid} and"
                     f" {rival.header.sop_instance_uid} are at one position with different pixels",
                 )
-        counts = measure(hu, mask, unapplied, posterior=posterior, clip=rules.clip_hu)
+        counts = measure(hu, mask, unapplied, posterior=posterior, clip=settings.clip_hu)
         lungs.put(place, hu, mask)
-        return counts, _clipped(hu, mask, rules.clip_hu)
+        return counts, _clipped(hu, mask, settings.clip_hu)
 
     def arrive(places: range, put: _Put) -> None:
         """Read slices, count them and put them where they are wanted."""
@@ -196,16 +196,16 @@ def make_volume(
 
     with _sharing(threads) as share:
         if stack.tilted:
-            volume, extrapolated = _upright(arrive, stack, rules, threads, share)
+            volume, extrapolated = _upright(arrive, stack, settings, threads, share)
         else:
-            volume, extrapolated = _straight(arrive, stack, rules, share)
-    dropped = verdict.dropped + [
+            volume, extrapolated = _straight(arrive, stack, settings, share)
+    dropped = assessment.dropped + [
         Dropped(rival.header.sop_instance_uid, rival.index, "duplicate")
         for rivals in stack.rivals
         for rival in rivals
     ]
     lung = lungs.measures()
-    record = _record(volume, verdict, stack, dropped, certificate, lung, reader, extrapolated)
+    record = _record(volume, assessment, stack, dropped, certificate, lung, reader, extrapolated)
     return volume, record
 
 
@@ -380,9 +380,9 @@ def _frame(stack: Stack) -> _Frame:
     )
 
 
-def _places_z(stack: Stack, rules: VolumeSettings) -> Array:
+def _places_z(stack: Stack, settings: VolumeSettings) -> Array:
     """Return the position that the volume gives each slice, mm from the first (rules 7 and 8)."""
-    if stack.regular or rules.irregular_spacing != "positions":
+    if stack.regular or settings.irregular_spacing != "positions":
         return stack.step * np.arange(len(stack.distances), dtype=np.float64)
     return stack.distances
 
@@ -395,16 +395,16 @@ def _targets(knots: Array, step: float, target: float) -> Array:
 
 
 def _straight(
-    arrive: _Arrive, stack: Stack, rules: VolumeSettings, share: resampling.Share
+    arrive: _Arrive, stack: Stack, settings: VolumeSettings, share: resampling.Share
 ) -> tuple[Volume, int]:
     """Resample along the array's own axes."""
     frame = _frame(stack)
     rows, columns = _shape(stack)
     counts = (columns, rows) if frame.transpose else (rows, columns)
     steps = np.array([stack.step, frame.y_spacing, frame.x_spacing])
-    spacing = steps if rules.spacing_mm is None else np.array(rules.spacing_mm, dtype=float)
+    spacing = steps if settings.spacing_mm is None else np.array(settings.spacing_mm, dtype=float)
     knots = [
-        _places_z(stack, rules),
+        _places_z(stack, settings),
         np.arange(counts[0], dtype=np.float64) * frame.y_spacing,
         np.arange(counts[1], dtype=np.float64) * frame.x_spacing,
     ]
@@ -416,7 +416,7 @@ def _straight(
             " volume.spacing_mm; its PixelSpacing or its positions are damaged",
         )
     z, y, x = (
-        resampling.axis(k, t, step=s, interpolator=rules.interpolator)
+        resampling.axis(k, t, step=s, interpolator=settings.interpolator)
         for k, t, s in zip(knots, targets, steps, strict=True)
     )
     straight = resampling.Straight(z, y, x)
@@ -424,14 +424,14 @@ def _straight(
     def put(place: int, hu: Image) -> None:
         straight.put(place, frame.put(hu))
 
-    ct = straight.volume(lambda places: arrive(places, put), rules.clip_hu, share)
+    ct = straight.volume(lambda places: arrive(places, put), settings.clip_hu, share)
     direction = np.stack([stack.stack_direction, frame.y, frame.x], axis=1)
     beyond = int((targets[0] > knots[0][-1] + 1e-6).sum())
     return Volume(ct, spacing, frame.corner, direction), beyond
 
 
 def _upright(
-    arrive: _Arrive, stack: Stack, rules: VolumeSettings, threads: int, share: resampling.Share
+    arrive: _Arrive, stack: Stack, settings: VolumeSettings, threads: int, share: resampling.Share
 ) -> tuple[Volume, int]:
     """Resample a tilted stack onto a grid along the table and across it (rule 9)."""
     y, x = _upright_axes(stack)
@@ -440,7 +440,7 @@ def _upright(
     rows, columns = _shape(stack)
     counts = (columns, rows) if frame.transpose else (rows, columns)
     spacings = frame.y_spacing, frame.x_spacing
-    knots_z = _places_z(stack, rules)
+    knots_z = _places_z(stack, settings)
     # in the volume's axes (z, y, x): the first voxel, and a step along each axis of the slices
     corner = axes.T @ (frame.corner - stack.origin)
     steps = [axes.T @ (axis * mm) for axis, mm in zip((frame.y, frame.x), spacings, strict=True)]
@@ -451,19 +451,19 @@ def _upright(
     )
     low, high = corners.min(axis=0), corners.max(axis=0)
     spacing = np.array(
-        rules.spacing_mm or (stack.step, stack.row_spacing, stack.column_spacing), dtype=float
+        settings.spacing_mm or (stack.step, stack.row_spacing, stack.column_spacing), dtype=float
     )
     size = np.ceil((high - low) / spacing - 1e-6).astype(int) + 1
     shape = int(size[0]), int(size[1]), int(size[2])
     leaning = int(abs(edges[1][0]) > abs(edges[0][0]))
     if abs(edges[1 - leaning][0]) > SHEAR_MM:
-        ct = _twice_sheared(arrive, stack, rules, threads, axes, low, spacing, shape)
+        ct = _twice_sheared(arrive, stack, settings, threads, axes, low, spacing, shape)
     else:
         lines = [
             resampling.Line(
                 corner[axis] + steps[axis - 1][axis] * np.arange(counts[axis - 1]),
                 steps[axis - 1][axis],
-                rules.interpolator,
+                settings.interpolator,
             )
             for axis in (1, 2)
         ]
@@ -474,7 +474,7 @@ def _upright(
         step = steps[leaning]
         index = (targets[lean] - corner[lean]) / step[lean]
         sheared = resampling.Sheared(
-            resampling.Line(knots_z, stack.step, rules.interpolator),
+            resampling.Line(knots_z, stack.step, settings.interpolator),
             lines[lean - 1],
             lines[kept - 1],
             (targets[0], targets[lean], targets[kept]),
@@ -487,14 +487,14 @@ def _upright(
 
         arrive(range(len(stack.slices)), put)
         ct = npz.empty(shape, np.int16)
-        sheared.fill(ct.transpose(0, lean, kept), rules.clip_hu, share)
+        sheared.fill(ct.transpose(0, lean, kept), settings.clip_hu, share)
     return Volume(ct, spacing, stack.origin + axes @ low, axes), 0
 
 
 def _twice_sheared(
     arrive: _Arrive,
     stack: Stack,
-    rules: VolumeSettings,
+    settings: VolumeSettings,
     threads: int,
     axes: Array,
     low: Array,
@@ -504,11 +504,11 @@ def _twice_sheared(
     """Resample a stack whose slices lean both ways: no order of passes along axes does that."""
     slices = np.empty((len(stack.slices), *_shape(stack)), np.float32)
     arrive(range(len(slices)), slices.__setitem__)
-    places = _places_z(stack, rules)
+    places = _places_z(stack, settings)
     if not np.allclose(np.diff(places), stack.step):
         count = int(np.ceil(places[-1] / stack.step - 1e-6)) + 1
         even = stack.step * np.arange(count, dtype=np.float64)
-        along = resampling.axis(places, even, step=stack.step, interpolator=rules.interpolator)
+        along = resampling.axis(places, even, step=stack.step, interpolator=settings.interpolator)
         whole = np.empty((along.size, *slices.shape[1:]), np.float32)
         for block in along.blocks:
             part = slices[block.low : block.high].reshape(block.high - block.low, -1)
@@ -528,8 +528,8 @@ def _twice_sheared(
         to_index @ (axes * spacing)[:, ::-1],
         to_index @ (axes @ low),
         size=size,
-        interpolator=rules.interpolator,
-        clip=rules.clip_hu,
+        interpolator=settings.interpolator,
+        clip=settings.clip_hu,
         threads=threads,
     )
 
@@ -552,7 +552,7 @@ def _upright_axes(stack: Stack) -> tuple[Array, Array]:
 
 def _record(
     volume: Volume,
-    verdict: Verdict,
+    assessment: Assessment,
     stack: Stack,
     dropped: list[Dropped],
     certificate: Certificate,
@@ -561,7 +561,7 @@ def _record(
     extrapolated: int,
 ) -> ScanRecord:
     first = facts_of([piece.header for piece in stack.slices])
-    measures = verdict.measures
+    measures = assessment.measures
     flags = certificate.flags(
         fov_mm=measures.fov_mm or 0.0, scan_length_mm=measures.scan_length_mm or 0.0
     )
