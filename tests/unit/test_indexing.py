@@ -14,10 +14,12 @@ import pytest
 
 from ctcohort.archives.protocol import Changed, FoundSeries, Query, Stopped
 from ctcohort.base.faults import Fault
+from ctcohort.base.files import write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import ACCESSION_REASONS, REFUSED, SERIES_REASONS
 from ctcohort.base.workdir import Workdir
 from ctcohort.config.settings import SeriesSettings, VolumeSettings
+from ctcohort.dataset.manifest import choice_flags
 from ctcohort.dicom.headers import Header, header_of, patient_mark
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
@@ -381,3 +383,16 @@ def test_a_folder_archive_gives_the_same_rows(here: Path, open_folder: Opened) -
     assert reasons(rows) == {2: "selected", 3: "tie_lost"}
     assert rows[0]["transfer_syntax"] == "1.2.840.10008.1.2.1"
     assert int(str(rows[0]["estimated_bytes"])) >= 5 * 8 * 8 * 2
+
+
+def test_a_table_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    """It lacks columns; it is not made again for them, and tells of no lost slices."""
+    known = [column for column in series_table.COLUMNS if column not in series_table.ADDED]
+    row = {"accession": "A1", "reason": "selected", "slices": "40", "scan_length_mm": "300"}
+    write_table(tmp_path / "series.csv", known, [row])
+    ((chosen,),) = series_table.accessions(tmp_path / "series.csv").values()
+    assert list(series_table.selected(tmp_path / "series.csv")) == [chosen]
+    assert choice_flags([chosen], chosen) == []
+    now = chosen | {"lost_slices": "2", "unreadable_files": "1", "missing_slices": "2"}
+    assert choice_flags([now], now) == ["end_slices_lost"]
+    assert choice_flags([now], now | {"missing_slices": "3"}) == []
