@@ -111,7 +111,7 @@ def test_a_second_run_has_nothing_to_do_and_the_archive_is_untouched(hospital: H
     before = {path: path.stat().st_mtime_ns for path in DATA.rglob("*")}
     assert "Nothing to be done" in hospital.run("all")
     assert {path: path.stat().st_mtime_ns for path in DATA.rglob("*")} == before
-    raw = next((hospital.path / "raw" / CHEST).iterdir())
+    raw = next((hospital.path / "raw" / CHEST).glob("*.dcm"))
     assert raw.read_bytes() in {
         path.read_bytes()
         for path in (DATA / "lidc0001_ge_chest_dups").rglob("*.dcm")
