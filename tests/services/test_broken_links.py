@@ -86,7 +86,8 @@ def test_a_connection_that_breaks_twice(served, working, kind, share, reset):
 @pytest.mark.parametrize("kind", ["dicomweb", "dimse"])
 def test_a_connection_that_falls_silent(served, working, monkeypatch, kind):
     archive, headers, files = served
-    monkeypatch.setattr(f"ctcohort.archives.{kind}.SILENT_SECONDS", 1.0)
+    module = "web" if kind == "dicomweb" else kind
+    monkeypatch.setattr(f"ctcohort.archives.{module}.SILENT_SECONDS", 1.0)
     with linked(port_of(kind, archive)) as link:
         one = opened(kind, link)
         one.find(Query(("LONG",)))
