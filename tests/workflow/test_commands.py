@@ -270,15 +270,15 @@ def test_a_damaged_record_is_named_and_made_again(site: Site, kind: str) -> None
 
 
 def test_a_good_volume_outlives_a_damaged_file_beside_it(site: Site) -> None:
-    """The archive is away: what would be needed to make the volume again is not there."""
+    """The scan is away from the archive: what would be needed to make the volume again is not there."""
     volume = site.folder / "processed" / f"{ONE}.npz"
     before = volume.read_bytes()
     changed_byte(site.folder / "received" / f"{ONE}.json")
-    (site.folder / "archive").rename(site.folder / "away")
+    (site.folder / "archive" / "1").rename(site.folder / "away")
     run = site.run(ok=False)
     assert f"warning: received/{ONE}.json: is damaged; it is made again" in run.output
     assert volume.read_bytes() == before
-    (site.folder / "away").rename(site.folder / "archive")
+    (site.folder / "away").rename(site.folder / "archive" / "1")
     site.run()
     assert volume.read_bytes() == before
     assert site.script("verify.py", "--raw")
