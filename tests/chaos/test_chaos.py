@@ -11,6 +11,8 @@ from tests.workflow.conftest import make_hospital
 
 from . import injections, run, trials
 
+pytestmark = pytest.mark.xdist_group("chaos")  # one set of references for all of them
+
 DAMAGES = [
     ("series.csv", "bit flipped", "nothing"),
     ("cohort.csv", "truncated", "splits"),

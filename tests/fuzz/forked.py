@@ -60,8 +60,9 @@ class Commands:
 @contextmanager
 def commands(scratch: Path) -> Iterator[Commands]:
     """Start the process that forks; it has no threads of its own."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_serve, args=(theirs,))
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,))
     process.start()
     try:
         yield Commands(ours, scratch / f"uncaught-{os.getpid()}-{process.pid}")
