@@ -103,7 +103,7 @@ def table(found: list[Result]) -> str:
         f"`make fuzz`: {len(found)} mutants, Python {platform.python_version()},"
         f" {platform.system()}.",
         "",
-        "| what is parsed | mutants | commands run | refused with a message | uncaught |"
+        "| what is parsed | mutants | commands run | refused with a message | unhandled |"
         " most CPU seconds | most MB |",
         "|---|---|---|---|---|---|---|",
     ]

@@ -638,3 +638,17 @@ def test_an_empty_element_of_an_unknown_vr_does_not_stop_the_others(
     headers = archive.headers(found)
     assert len(headers) == len(small_series)
     assert [header.kvp for header in headers].count(None) == 1
+
+
+def test_an_unknown_vr_in_the_file_meta_does_not_stop_the_others(
+    tmp_path: Path, small_series: list[Dataset], open_folder: Opened
+) -> None:
+    tree = tmp_path / "tree"
+    paths = write_files(small_series, tree)
+    content = paths[2].read_bytes()
+    element = bytes.fromhex("02000200") + b"UI"
+    assert content.count(element) == 1
+    paths[2].write_bytes(content.replace(element, element[:4] + b"Ue"))
+    archive = open_folder(tree, tmp_path / "index")
+    (found,) = archive.find(Query(("A0000001",)))
+    assert len(archive.headers(found)) == len(small_series)

@@ -19,7 +19,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -496,6 +496,10 @@ def _read_file(path: Path, size: int, key: bytes) -> tuple[object, ...]:
         return _instance(path, size, key)
     except _PassedOver as passed:
         return (*(None,) * 7, passed.cause)
+    except (MemoryError, OSError):
+        raise
+    except Exception:  # pydicom raises anything for a value it cannot convert
+        return (*(None,) * 7, "unreadable")
 
 
 class _PassedOver(Exception):
@@ -520,8 +524,9 @@ def _instance(path: Path, size: int, key: bytes) -> tuple[object, ...]:
         raise _PassedOver("not_dicom" if _is_other_kind(first) else "unrecognised") from None
     except Exception:  # whatever pydicom and zlib make of damaged bytes
         raise _PassedOver("unreadable") from None
-    if str(file.dataset.file_meta.get("MediaStorageSOPClassUID", "")) == MEDIA_DIRECTORY:
-        raise _PassedOver("dicomdir")
+    with suppress(NotImplementedError):  # an unknown VR: what the file holds decides
+        if str(file.dataset.file_meta.get("MediaStorageSOPClassUID", "")) == MEDIA_DIRECTORY:
+            raise _PassedOver("dicomdir")
     header = header_of(
         file.dataset,
         key=key,
