@@ -270,7 +270,7 @@ def test_a_damaged_record_is_named_and_made_again(site: Site, kind: str) -> None
 
 
 def test_a_good_volume_outlives_a_damaged_file_beside_it(site: Site) -> None:
-    """The scan is away from the archive: what would be needed to make the volume again is not there."""
+    """The scan is away from the archive: what would make the volume again is missing."""
     volume = site.folder / "processed" / f"{ONE}.npz"
     before = volume.read_bytes()
     changed_byte(site.folder / "received" / f"{ONE}.json")
