@@ -27,7 +27,7 @@ rule write_manifest:
     input:
         accessions="accessions.txt",
         cohort="cohort.csv",
-        ledger="series.csv",
+        series="series.csv",
         splits="splits.csv",
         volumes=selected_volumes,
         chunked=manifest_chunked,

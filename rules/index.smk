@@ -9,7 +9,7 @@ checkpoint index_series:
         ),
         ask_again=existing("index/ask_again.txt"),
     output:
-        ledger="series.csv",
+        series="series.csv",
     log:
         "logs/index_series.log",
     conda:
@@ -25,7 +25,7 @@ checkpoint index_series:
         "--exclusions={input.exclusions:q} --merged-mrns={input.merged_mrns:q} "
         '--archive "$CT_COHORT_ARCHIVE" --series {params.series:q} '
         "--limits {params.limits:q} --raw $CT_COHORT_RAW --threads {threads} "
-        "--connections $CT_COHORT_CONNECTIONS --ledger {output.ledger:q} "
+        "--connections $CT_COHORT_CONNECTIONS --series-table {output.series:q} "
         "> {log:q} 2>&1"
 
 

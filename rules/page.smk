@@ -5,7 +5,7 @@ localrules:
 rule report_page:
     input:
         manifest="manifest.csv",
-        ledger="series.csv",
+        series="series.csv",
         splits="splits.csv",
         cohort="cohort.csv",
         protocols="protocols.csv",

@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument(
         "--connections", type=int, default=1, help="at once, to an archive over the network"
     )
-    parser.add_argument("--ledger", type=Path, required=True)
+    parser.add_argument("--series-table", type=Path, required=True)
     options = parser.parse_args()
     settings = json.loads(options.archive)
     cohort = list(read_table(options.cohort, COHORT))
@@ -85,7 +85,7 @@ def main() -> None:
     rows = [
         row for several in told(each(cohort, archives, rows_for), len(cohort)) for row in several
     ]
-    write_table(options.ledger, series_table.COLUMNS, rows, sealed=True)
+    write_table(options.series_table, series_table.COLUMNS, rows, sealed=True)
     lines = forecast(rows, settings, keep_raw=options.raw == "keep")
     print("\n".join(lines), file=sys.stderr)
 

@@ -300,7 +300,7 @@ def wire(table: Table, folder: Path, port: int) -> None:
 
 
 def series_url(run: Run) -> str:
-    row = next(row for row in run.ledger() if row["reason"] == "selected")
+    row = next(row for row in run.series_rows() if row["reason"] == "selected")
     root = run.archive["dicomweb"]["url"]
     return f"{root}/studies/{row['study_uid']}/series/{row['series_uid']}"
 

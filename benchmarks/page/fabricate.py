@@ -165,7 +165,7 @@ def _series(rng: random.Random, row: dict[str, Any], number: int) -> Iterator[di
         yield {
             "accession": accession,
             "series_uid": f"1.2.826.0.1.{number}.{place}",
-            "series_description": "a description that stays in the ledger",
+            "series_description": "a description that stays in the series table",
             "instances": images,
             "slices": images,
             "estimated_bytes": images * 526_000,

@@ -111,7 +111,7 @@ class Fuzz:
             "index_series",
             ["accessions.txt", "cohort.csv", f"--exclusions={exclusions}",
              "--archive", json.dumps(archive), "--series", canonical(SETTINGS["series"]),
-             "--verdict", canonical_exclusions(SETTINGS["volume"]), "--ledger", "series.csv"],
+             "--limits", canonical_exclusions(SETTINGS["volume"]), "--series-table", "series.csv"],
             folder,
         )  # fmt: skip
 

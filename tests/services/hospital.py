@@ -137,19 +137,19 @@ class Run:
 
     def index_arguments(self) -> list[str]:
         return [
-            "index_series.py", "accessions.txt", "cohort.csv", "--ledger", "series.csv",
+            "index_series.py", "accessions.txt", "cohort.csv", "--series-table", "series.csv",
             "--series", canonical(DEFAULTS["series"]),
-            "--verdict", canonical_exclusions(DEFAULTS["volume"]),
+            "--limits", canonical_exclusions(DEFAULTS["volume"]),
         ]  # fmt: skip
 
-    def ledger(self) -> list[dict[str, str]]:
+    def series_rows(self) -> list[dict[str, str]]:
         return list(read_table(self.folder / "series.csv"))
 
     def chosen(self) -> dict[str, str]:
         """Series by accession."""
         return {
             row["accession"]: row["series_uid"]
-            for row in self.ledger()
+            for row in self.series_rows()
             if row["reason"] == "selected"
         }
 

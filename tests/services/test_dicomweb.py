@@ -55,7 +55,7 @@ def test_same_cohort_from_folder_and_from_dicomweb(hospital, server, tmp_path):
     assert by_folder.chosen() == by_dicomweb.chosen()
     for name in by_folder.chosen():
         assert by_folder.received(name) == by_dicomweb.received(name)
-    reasons = {row["accession"]: row["reason"] for row in by_dicomweb.ledger()}
+    reasons = {row["accession"]: row["reason"] for row in by_dicomweb.series_rows()}
     assert reasons["A0099"] == "not_found"
     assert reasons["A0004"] == "derived"
 
@@ -81,7 +81,7 @@ def test_headers_are_asked_only_of_series_that_can_win(server, tmp_path):
     run.index()
     assert len(server.paths("/metadata$")) == 2  # the reformat of 60 and the series of 40
     assert not server.paths("/instances/")
-    reasons = sorted(row["reason"] for row in run.ledger())
+    reasons = sorted(row["reason"] for row in run.series_rows())
     assert reasons == ["derived", "fewer_slices", "not_ct", "selected", "too_few_slices"]
 
 
@@ -89,10 +89,10 @@ def test_a_second_index_asks_only_for_what_was_not_found(hospital, server, tmp_p
     run = Run(tmp_path / "run", dicomweb(server), {})
     run.prepare(hospital[1])
     run.index()
-    first = run.ledger()
+    first = run.series_rows()
     server.requests.clear()
     run.index()
-    assert run.ledger() == first
+    assert run.series_rows() == first
     asked = [path for path in server.requests if "1.2.3" not in path]
     assert asked
     assert all("AccessionNumber=A0099" in path for path in asked)

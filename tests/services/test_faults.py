@@ -231,7 +231,7 @@ def test_one_accession_that_never_answers_does_not_hold_up_the_others(stored, tm
         run = run_on(server.url, tmp_path, accessions, patience_seconds=2)
         assert run.index().returncode == 0
         assert set(run.chosen()) == {"A0001", "A 02/B+"}
-        assert {"00A3", "no_answer"} <= {v for row in run.ledger() for v in row.values()}
+        assert {"00A3", "no_answer"} <= {v for row in run.series_rows() for v in row.values()}
         server.fault = lambda _request: None
         server.requests.clear()
         assert run.index().returncode == 0
@@ -257,7 +257,7 @@ def test_a_series_still_arriving_is_asked_again(stored, tmp_path):
         run = run_on(server.url, tmp_path)
         run.index()
         assert not run.chosen()
-        assert "still_arriving" in {row["reason"] for row in run.ledger()}
+        assert "still_arriving" in {row["reason"] for row in run.series_rows()}
         server.counted = lambda _series, count: count
         run.index()
         assert "A0001" in run.chosen()
@@ -289,7 +289,7 @@ def test_what_is_offline_is_not_fetched(stored, tmp_path):
     with serving_stored(stored, availability="OFFLINE") as server:
         run = run_on(server.url, tmp_path)
         run.index()
-        assert [row["reason"] for row in run.ledger()] == ["offline"]
+        assert [row["reason"] for row in run.series_rows()] == ["offline"]
         assert not server.paths("metadata")
 
 
@@ -300,7 +300,7 @@ def test_a_series_that_grew_since_the_index_is_asked_for_anew(stored, tmp_path):
         extra = next(one for one in server.stored if one.value("00080050") == "00A3")
         late = type(extra)({**extra.row}, extra.path, extra.syntax)
         for tag, value in (("0020000D", "study_uid"), ("0020000E", "series_uid")):
-            chosen = next(row for row in run.ledger() if row["selected"] == "true")
+            chosen = next(row for row in run.series_rows() if row["selected"] == "true")
             late.row[tag] = {"vr": "UI", "Value": [chosen[value]]}
         server.stored = [*server.stored, late]
         result = run.download("A0001")

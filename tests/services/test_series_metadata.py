@@ -34,7 +34,7 @@ def test_the_same_cohort_whatever_orthanc_tells(hospital, tmp_path, mode):
         "reason",
     )
     told, expected = (
-        sorted([row["series_uid"], *(row[fact] for fact in facts)] for row in one.ledger())
+        sorted([row["series_uid"], *(row[fact] for fact in facts)] for row in one.series_rows())
         for one in (run, by_folder)
     )
     chosen = set(run.chosen().values())

@@ -425,7 +425,13 @@ def test_nobody_is_named_on_the_page(cohort: Path) -> None:
     tokens = set(re.findall(r"[0-9]+", data))
     assert len(mrns) > 100
     assert not mrns & tokens
-    for secret in ("private note", "Hippocampus", "stays in the ledger", "1.2.826", "other 7"):
+    for secret in (
+        "private note",
+        "Hippocampus",
+        "stays in the series table",
+        "1.2.826",
+        "other 7",
+    ):
         assert secret not in html
     assert str(cohort) not in html
     assert "age_years" not in html

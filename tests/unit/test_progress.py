@@ -31,8 +31,8 @@ def site(folder: Path, *, scans: int, received: int, minutes: list[float]) -> li
     rows += [{"status": "pending"}] * (scans - len(minutes))
     series = {"reason": "selected", "estimated_bytes": "2e8"}
     other = {"reason": "fewer_slices", "estimated_bytes": "9e9"}
-    ledger = {name: [other, series] for name in names}
-    return progress(Workdir(folder), Dataset([], ledger, {}, {}), rows, now=NOW)
+    series_rows = {name: [other, series] for name in names}
+    return progress(Workdir(folder), Dataset([], series_rows, {}, {}), rows, now=NOW)
 
 
 def test_counts_and_bytes_are_those_of_the_selected_series(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ VOLUMES = jobs("preprocess_volume", ONE, TWO)
 REMADE = {*VOLUMES, "write_manifest"}
 """Every volume, and what lists them; no download."""
 LISTED = {"index_series", "write_manifest"}
-"""A ledger with other content, and what reads it."""
+"""A series table with other content, and what reads it."""
 TABLES = {"select_accessions", "index_series", "assign_splits", "write_manifest"}
 
 
@@ -482,8 +482,8 @@ def test_rows_added_before_an_index_that_failed_are_made_by_the_next_run(site: S
 
 
 def test_the_dry_run_after_the_ledger_lists_exactly_what_would_be_done(fresh: Site) -> None:
-    ledger = fresh.run("series.csv")
-    assert ledger.jobs == {"select_accessions", "index_series"}
+    indexed = fresh.run("series.csv")
+    assert indexed.jobs == {"select_accessions", "index_series"}
     assert not (fresh.folder / "raw").exists()
     selected = [row["accession"] for row in fresh.rows("series.csv") if row["selected"] == "true"]
     assert selected == [ONE, TWO]

@@ -1,6 +1,6 @@
 """The closed vocabularies: why a series or accession is not used, what a scan is flagged for.
 
-The ledger, the records, the manifest and the documentation take every such word from here.
+The series table, the records, the manifest and the documentation take every such word from here.
 """
 
 SELECTED = "selected"

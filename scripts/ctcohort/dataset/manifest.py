@@ -98,7 +98,7 @@ class Dataset:
     """The files of a working directory that say what exists, by accession."""
 
     cohort: list[dict[str, str]]
-    ledger: dict[str, list[dict[str, str]]]
+    series: dict[str, list[dict[str, str]]]
     splits: dict[str, dict[str, str]]
     reviews: dict[str, Review]
 
@@ -138,7 +138,7 @@ def rows(here: Workdir, dataset: Dataset, *, key: bytes | None) -> Iterator[dict
     for event in dataset.cohort:
         accession = event["accession"]
         name = name_of(accession)
-        series = dataset.ledger.get(accession, [])
+        series = dataset.series.get(accession, [])
         split = dataset.splits.get(accession, {})
         review = dataset.reviews.get(accession)
         row: dict[str, Any] = {

@@ -31,7 +31,7 @@ def progress(
     """
     selected = {
         accession: float(series["estimated_bytes"] or 0)
-        for accession, candidates in dataset.ledger.items()
+        for accession, candidates in dataset.series.items()
         for series in candidates
         if series["reason"] == SELECTED
     }

@@ -103,7 +103,7 @@ def forget(here: Workdir, accessions: Set[str], studies: Set[str]) -> list[str]:
 
 
 def studies_of(here: Workdir, accessions: Set[str]) -> set[str]:
-    """StudyInstanceUIDs of accessions, from the ledger and from what the archive answered."""
+    """Return the StudyInstanceUIDs of accessions, from the series table and the cached answers."""
     rows = read_table(here.series) if here.series.exists() else ()
     studies = {row["study_uid"] for row in rows if row["accession"] in accessions}
     for accession in accessions:

@@ -56,13 +56,13 @@ def story(here: Workdir, accession: str, reviews: Path) -> Iterator[str]:
             " says which protocols of the report table were selected"
         )
     name = name_of(accession)
-    alone = manifest.Dataset([event], dataset.ledger, dataset.splits, dataset.reviews)
+    alone = manifest.Dataset([event], dataset.series, dataset.splits, dataset.reviews)
     (row,) = manifest.rows(here, alone, key=None)
     because = f": {row['status_reason']}" if row["status_reason"] else ""
     yield f"{accession}: {row['status']}{because}{_meaning(row['status_reason'])}"
     yield from _section("report table", _table(event, row))
     yield from _section("query", _query(here, accession))
-    candidates = dataset.ledger.get(accession, [])
+    candidates = dataset.series.get(accession, [])
     yield from _section("candidate series", _candidates(candidates))
     yield from _section("files passed over", _passed_over(here, candidates))
     yield from _section("download", _download(here, name))

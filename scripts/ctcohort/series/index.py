@@ -34,7 +34,7 @@ def rows_of(
     series: SeriesSettings,
     volume: VolumeSettings,
 ) -> Iterator[dict[str, object]]:
-    """The ledger's rows for one accession.
+    """Return the rows of the series table for one accession.
 
     Parameters
     ----------

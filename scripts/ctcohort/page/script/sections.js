@@ -483,7 +483,7 @@ function drawSpared() {
       ? `${size(raw)} of DICOM became the volumes. About ${size(spared)} in ` +
         `${of(others, "other series", "other series")} stayed where they were, because the ` +
         `choice was made on headers: ${percent(spared / all)} of what the accessions hold.`
-      : "There is no ledger (series.csv) here, so it is not known what was left.",
+      : "There is no series.csv here, so it is not known what was left.",
   ];
   if (log && log.seconds > 0 && log.bytes > 0) {
     const rate = log.bytes / log.seconds;
