@@ -32,7 +32,8 @@ def main() -> None:
         )
     found = starter_table(studies)
     write_table(table, COLUMNS, found.rows)
-    print(f"{table}: {len(found.rows)} studies with CT images")
+    studies_found = "1 study" if len(found.rows) == 1 else f"{len(found.rows):,} studies"
+    print(f"{table}: {studies_found} with CT images")
     for count, what in (
         (
             found.named_by_uid,

@@ -39,7 +39,7 @@ def summary(here: Workdir, config: Mapping[str, Any], *, again: str) -> list[str
     fates = _fates(here)
     kinds = Counter(kind for kind, _ in fates.values())
     lines = [
-        f"{len(fates):,} accessions: "
+        f"{len(fates):,} accession{'s' * (len(fates) != 1)}: "
         + ", ".join(f"{kinds[kind]:,} {kind}" for kind in KINDS if kinds[kind])
     ]
     for kind in ("excluded", "failed"):
