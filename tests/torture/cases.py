@@ -91,7 +91,7 @@ class Case:
     @property
     def usable(self) -> bool:
         """Whether a volume must come out."""
-        return self.assessment == "selected"
+        return self.verdict == "selected"
 
 
 def stack(count: int = 45, step: float = 4.0, **options: Any) -> SliceStack:
@@ -1116,6 +1116,13 @@ for left in ("preamble", "preamble_and_file_meta", "file_meta"):
             syntax=syntax,
             damage=lambda paths, what=left: _leave_out(paths, what),
         )
+_add(
+    "without_file_meta_compressed",
+    chest,
+    "private_compression",
+    syntax=RLELossless,
+    damage=lambda paths: _leave_out(paths, "file_meta"),
+)
 _add("end_slices_without_preamble", chest, damage=lambda paths: _leave_out(paths[-9:], "preamble"))
 _add("implicit_called_explicit", chest, damage=lambda paths: _miscall(paths))
 _add("pixel_data_before_its_description", chest, damage=lambda paths: _pixels_first(paths))

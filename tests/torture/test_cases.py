@@ -42,7 +42,7 @@ def test_case(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     write_case(case, tmp_path)
     series, volume = series_rules(**case.series), volume_rules(**case.volume)
-    if case.assessment in ACCESSION_REASONS:
+    if case.verdict in ACCESSION_REASONS:
         assert {row["reason"] for row in ledger_rows(tmp_path, series, volume)} >= {case.verdict}
         return
     choice = judged(tmp_path, series, volume)
@@ -52,21 +52,21 @@ def test_case(name: str, tmp_path: Path) -> None:
         value = getattr(about.assessment.measures, measure)
         assert value == pytest.approx(truth, abs=PRECISION.get(measure, 0.005)), measure
     assert {number: reasons[number] for number in case.others} == case.others
-    if case.assessment in SERIES_REASONS and not case.usable:
-        assert about.reason == case.assessment
+    if case.verdict in SERIES_REASONS and not case.usable:
+        assert about.reason == case.verdict
         return
     assert about.reason == SELECTED
-    if case.assessment in JOB_REASONS:
+    if case.verdict in JOB_REASONS:
         with pytest.raises(Fault) as fault:
             volume_of(choice, tmp_path, volume)
-        assert fault.value.reason == case.assessment
+        assert fault.value.reason == case.verdict
         return
     _check_volume(case, choice, tmp_path)
 
 
 def test_every_word_is_in_the_vocabulary() -> None:
     words = {*SERIES_REASONS, *ACCESSION_REASONS, *JOB_REASONS}
-    assert {case.assessment for case in CASES.values()} <= words
+    assert {case.verdict for case in CASES.values()} <= words
     assert {flag for case in CASES.values() for flag in case.flags} <= set(FLAGS)
 
 

@@ -179,7 +179,7 @@ def test_verdict(odd: Odd, tmp_path: Path) -> None:
     rules = volume_rules(**odd.volume)
     choice = _judged(odd, tmp_path, series_rules(min_slices=2, **odd.series), rules)
     (candidate,) = choice.candidates
-    assert candidate.reason == odd.assessment
+    assert candidate.reason == odd.verdict
     for measure, truth in odd.measures.items():
         value = getattr(candidate.assessment.measures, measure)
         assert value == pytest.approx(truth, abs=0.01), measure
