@@ -1026,6 +1026,16 @@ def test_two_thicknesses_at_one_range_are_told_apart() -> None:
     assert numbers(stack_of(headers)) == list(range(1, 41))
 
 
+@pytest.mark.parametrize(("thickness", "rivals"), [(2.39, 5), (2.41, 0)])
+def test_thicknesses_that_differ_by_more_than_rounding_are_two_reconstructions(
+    thickness: float, rivals: int
+) -> None:
+    more = [-10.0 * i for i in range(5)]
+    headers = series([*heights(40), *more], slice_thickness=lambda i: 2.0 if i < 40 else thickness)
+    stack = stack_of(headers)
+    assert (len(stack.slices), sum(map(len, stack.rivals))) == (40, rivals)
+
+
 @pytest.mark.parametrize(
     ("policy", "expected"), [("mode", "too_irregular"), ("positions", "overlapping_acquisitions")]
 )
