@@ -8,7 +8,7 @@ VENV = .venv
 CT_COHORT_ENV ?= $(VENV)
 BIN = $(CT_COHORT_ENV)/bin
 
-.PHONY: help env directory slurm merge demo table test mutants coverage chaos fuzz lint status page explain verify prune purge guard release check-archive key lock
+.PHONY: help env directory slurm merge demo table test mutants coverage chaos fuzz damage lint status page explain verify prune purge guard release check-archive key lock
 .DELETE_ON_ERROR:
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make coverage         the tests, and which lines and branches they reach"
 	@echo "make chaos            500 injected faults, counted in docs/reliability.md"
 	@echo "make fuzz             20,000 mutants of everything parsed from outside, likewise"
+	@echo "make damage           damaged pixels in every encoding, likewise"
 	@echo "make lint             what CI checks besides the tests"
 	@echo "make lock             renew the lock files"
 
@@ -91,6 +92,9 @@ coverage: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	PYTHONPATH=scripts $(BIN)/python -m tests.chaos.run --injections $(or $(INJECTIONS),500) $(if $(INJECTIONS),,--write)
+
+damage: $(VENV)/.dev
+	PYTHONPATH=scripts $(BIN)/python -m tests.damage.run --write --real $(REAL)
 
 fuzz: $(VENV)/.dev
 	PYTHONPATH=scripts $(BIN)/python -m tests.fuzz.run --mutants $(or $(MUTANTS),20000) $(if $(MUTANTS),,--write)
