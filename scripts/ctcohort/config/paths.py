@@ -53,7 +53,8 @@ def expand(config: dict[str, Any]) -> None:
 def missing(config: Mapping[str, Any]) -> list[str]:
     """Return one line for each path in a valid, expanded `config` that cannot be read.
 
-    Of the archives, only the one that `archive.kind` names is looked at.
+    Of the archives, only the one that `archive.kind` names is looked at; `release.key_table` is
+    made by a release.
     """
     return list(_missing(config))
 
@@ -70,9 +71,6 @@ def _missing(config: Mapping[str, Any]) -> Iterator[str]:
         folder = Path(config["archive"]["folder"]["path"])
         if not folder.is_dir():
             yield f"archive.folder.path: {folder.absolute()} is no folder; {_folder_cure(config)}"
-    table = config["release"]["key_table"]
-    if table and not Path(table).absolute().parent.is_dir():
-        yield f"release.key_table: {Path(table).absolute().parent} is no folder; make it"
 
 
 def _unreadable(key: str, path: Path, what: str) -> Iterator[str]:
