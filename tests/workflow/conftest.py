@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ctcohort.base.files import from_spreadsheet
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import Identity, make_series, write_files
@@ -156,7 +157,10 @@ class Site:
 
     def rows(self, name: str) -> list[dict[str, str]]:
         with open(self.folder / name, encoding="utf-8", newline="") as stream:
-            return list(csv.DictReader(stream))
+            return [
+                {key: from_spreadsheet(value) for key, value in row.items()}
+                for row in csv.DictReader(stream)
+            ]
 
     def copy_workflow(self, target: Path) -> Path:
         """Run from a copy of the workflow whose files are all new."""

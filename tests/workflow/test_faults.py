@@ -476,7 +476,7 @@ def contents(path: Path) -> bytes:
     if path.suffix == ".npz":
         with np.load(path) as volume:
             return b"".join(volume[key].tobytes() for key in volume.files)
-    if path.suffix == ".sqlite":
+    if path.suffix == ".sqlite" and path.parent.name != ".seals":
         with sqlite3.connect(path) as index:
             blobs = index.execute("SELECT header FROM files WHERE header IS NOT NULL").fetchall()
         assert blobs
