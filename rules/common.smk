@@ -17,7 +17,7 @@ from ctcohort.base.faults import InputError
 from ctcohort.base import seals
 from ctcohort.dataset import screen
 from ctcohort.dataset.lost_jobs import record_lost_jobs
-from ctcohort.dataset.story import snakemake_on
+from ctcohort.base.project import snakemake_on
 from ctcohort.dataset.summary import summary, told_forecast
 from ctcohort.volume.memory import CLUSTER_MB
 from ctcohort.base.workdir import (
@@ -260,7 +260,7 @@ def end_screen():
         return
     if "series.csv" in targets:
         screen.say(told_forecast(HERE, config))
-    screen.say(summary(HERE, config, again=f"{snakemake_on(HERE)} --cores all"))
+    screen.say(summary(HERE, config, again=f"{snakemake_on(HERE.root)} --cores all"))
 
 
 onstart:

@@ -43,7 +43,7 @@ def main() -> None:
         series = _find(archive, options.accession, settings["accession_prefixes"])
         headers = _look(archive, series)
         _fetch(archive, headers)
-    print("the archive gives all that the workflow needs")
+    print("the archive provides everything that the workflow needs")
 
 
 def _event(accession: str) -> dict[str, str]:
@@ -96,7 +96,8 @@ def _look(archive: Archive, series: FoundSeries) -> list[Header]:
         "ConvolutionKernel": images[0].kernel,
     }
     missing = [keyword for keyword, value in told.items() if value in (None, "", ())]
-    print(f"    {'missing: ' + ', '.join(missing) if missing else 'all that is needed is told'}")
+    found = f"missing: {', '.join(missing)}" if missing else "all required attributes are present"
+    print(f"    {found}")
     return images
 
 

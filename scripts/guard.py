@@ -51,8 +51,8 @@ def main() -> None:
     if len(lines) > SHOWN:
         print(f"... and {len(lines) - SHOWN} more files")
     if found:
-        holds = "1 place holds" if len(found) == 1 else f"{len(found)} places hold"
-        sys.exit(f"error: {holds} what may not be there")
+        places = "1 place" if len(found) == 1 else f"{len(found)} places"
+        sys.exit(f"error: identifiers were found in {places}, listed above")
     print("nothing else was found" if paths else "nothing was found")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ctcohort.base.faults import InputError, run
 from ctcohort.base.files import write_table
 from ctcohort.base.naming import name_of
+from ctcohort.base.project import snakemake_on
 from ctcohort.base.reasons import JOB_REASONS
 from ctcohort.base.workdir import Workdir
 from ctcohort.config.loading import load_reviews
@@ -16,7 +17,6 @@ from ctcohort.dataset import manifest
 from ctcohort.dataset.lost_jobs import LostJob, record_lost_jobs
 from ctcohort.dataset.progress import progress
 from ctcohort.dataset.queue import queue
-from ctcohort.dataset.story import snakemake_on
 
 SHOWN = 5
 
@@ -39,7 +39,7 @@ def main() -> None:
     print("\n".join(manifest.counts(rows)))
     print("\n".join([*progress(here, dataset, rows, now=time.time()), *queue(here)]))
     print("".join(f"\n{line}\n" for line in stopped), end="")
-    again = f"{snakemake_on(here)} --cores all"
+    again = f"{snakemake_on(here.root)} --cores all"
     if {row["status_reason"] for row in rows} <= {"not_found", "no_mrn", "invalid_accession"}:
         print(
             "\nno accession was found: check the archive's path or address, columns.study_uid and"
@@ -62,7 +62,7 @@ def main() -> None:
         print(
             f"  next: {again}"
             if transient
-            else f"  next: mend the cause, then {again}; or copy the rows of"
+            else f"  next: fix the cause, then {again}; or copy the rows of"
             " exclusions.proposed.csv into your exclusions table"
         )
 

@@ -29,17 +29,6 @@ ROOMS = (
 )
 """Rooms in the order of the layers: a module imports from its own room or from rooms before it."""
 
-STANDARD_LIBRARY_ONLY = (
-    "ctcohort.base",
-    "ctcohort.config",
-    "ctcohort.dataset.plan",
-    "ctcohort.series.measures",
-    "ctcohort.series.received",
-    "ctcohort.series.series_table",
-    "ctcohort.volume.memory",
-    "ctcohort.volume.record",
-)
-
 _MAP = re.compile(r"(<!-- map -->\n).*?(<!-- end of map -->)", re.S)
 
 

@@ -45,21 +45,21 @@ SCANS: Mapping[str, SliceStack] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One scan: the worst marker error along z, and the verdict under the config's limits."""
+    """One scan: the worst marker error along z, and the outcome under the config's limits."""
 
     error_mm: Mapping[str, float]
-    verdict: Mapping[str, str]
+    outcome: Mapping[str, str]
     z_error_mm: float
 
 
 def measure(plane: SliceStack, folder: Path) -> Row:
     """Scan the phantom and apply every policy."""
     write_files(chest(plane), folder / "archive")
-    errors, verdicts = {}, {}
+    errors, outcomes = {}, {}
     z_error = 0.0
     for policy, settings in POLICIES.items():
         choice = judged(folder, series_rules(), volume_rules(**settings))
-        verdicts[policy] = choice.candidates[0].reason
+        outcomes[policy] = choice.candidates[0].reason
         if policy == "exclude":
             continue
         rules = volume_rules(**{**settings, **NO_LIMIT})
@@ -69,19 +69,19 @@ def measure(plane: SliceStack, folder: Path) -> Row:
         errors[policy] = float(np.abs(worst).max())
         if policy == "mode":
             z_error = record.source.z_error_mm
-    return Row(errors, verdicts, z_error)
+    return Row(errors, outcomes, z_error)
 
 
 def table(rows: Mapping[str, Row]) -> str:
     """The rows as Markdown."""
     lines = [
-        "| scan | `mode` is off by | `z_error_mm` | `positions` is off by | verdict: `mode` |"
+        "| scan | `mode` is off by | `z_error_mm` | `positions` is off by | outcome: `mode` |"
         " `positions` | `exclude` |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
         off = [f"{row.error_mm[policy]:.1f} mm" for policy in ("mode", "positions")]
-        said = [row.verdict[policy] for policy in POLICIES]
+        said = [row.outcome[policy] for policy in POLICIES]
         cells = [name, off[0], f"{row.z_error_mm:.1f}", off[1], *said]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -39,7 +39,7 @@ def test_the_table(rows: dict[str, Row], capsys: pytest.CaptureFixture[str]) -> 
     for name, row in rows.items():
         assert row.error_mm["positions"] <= PLACE_MM, name
         assert row.error_mm["mode"] <= row.z_error_mm + PLACE_MM, name
-        assert row.verdict["exclude"] == "too_irregular", name
+        assert row.outcome["exclude"] == "too_irregular", name
     for name, millimetres in MODE_MM.items():
         assert rows[name].error_mm["mode"] == pytest.approx(millimetres, abs=PLACE_MM), name
 
@@ -48,7 +48,7 @@ def test_the_limits_refuse_what_would_be_displaced(rows: dict[str, Row]) -> None
     limit = DEFAULTS["volume"]["max_z_error_mm"]
     for name, row in rows.items():
         allowed = row.z_error_mm <= limit
-        assert row.verdict["mode"] == (SELECTED if allowed else "too_irregular"), name
+        assert row.outcome["mode"] == (SELECTED if allowed else "too_irregular"), name
     gaps = {"5 of 90 slices missing (2.0 mm)", "20 of 300 slices missing (0.6 mm)"}
     for name, row in rows.items():  # the gaps of more than max_gap_mm
-        assert row.verdict["positions"] == ("too_irregular" if name in gaps else SELECTED), name
+        assert row.outcome["positions"] == ("too_irregular" if name in gaps else SELECTED), name

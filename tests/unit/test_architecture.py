@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
 from tests.architecture import (
     PACKAGE,
+    REPOSITORY,
     ROOMS,
+    documented_map,
     imports,
+    module_map,
     modules,
     room_of,
 )
@@ -48,3 +54,28 @@ def test_packages_import_nothing() -> None:
         assert "import" not in [
             word for line in path.read_text().splitlines() for word in line.split()[:1]
         ]
+
+
+def test_what_snakemake_imports_while_it_reads_the_rules_is_light() -> None:
+    """Every job of a cluster reads them again."""
+    texts = (REPOSITORY / "rules" / "common.smk", REPOSITORY / "Snakefile")
+    rules = "".join(path.read_text() for path in texts)
+    lines = re.findall(r"^from ctcohort[\w.]* import (?:\([^)]*\)|[^\n]*)", rules, re.MULTILINE)
+    assert len(lines) > 5
+    script = "\n".join(
+        [*lines, "import sys", "print(*{name.split('.')[0] for name in sys.modules})"]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy = {"numpy", "pandas", "pydicom", "requests", "SimpleITK", "PIL", "jsonschema"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_the_map_of_the_rooms_is_up_to_date() -> None:
+    """`python -m tests.architecture` writes it."""
+    assert documented_map() == module_map()

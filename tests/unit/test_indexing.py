@@ -359,9 +359,9 @@ def test_answers_come_back_and_equal_ones_are_not_written_again() -> None:
     assert Workdir().answer(name_of("A/1")).name == "A%2F1.json.gz"
     assert cache.load("A/1") == answer
     assert cache.headers_of("A/1", found.series_uid) == headers
-    with pytest.raises(Fault, match=r"does not know series 1\.2\.3; run `snakemake"):
+    with pytest.raises(Fault, match=r"does not contain series 1\.2\.3; run `snakemake"):
         cache.headers_of("A/1", "1.2.3")
-    with pytest.raises(Fault, match="does not know series"):
+    with pytest.raises(Fault, match="does not contain series"):
         cache.headers_of("A2", found.series_uid)
 
 

@@ -224,7 +224,7 @@ def test_strata_are_of_a_carried_column_and_of_all_patients() -> None:
     check(config, SCHEMA, CONFIG)
     for other in ({"partition": "1/2"}, {"columns": config["columns"] | {"split": "Set"}}):
         (line,) = complaints(config | other)
-        assert line.startswith("splits.stratify: cannot be had with")
+        assert line.startswith("splits.stratify: cannot be combined with")
 
 
 @pytest.mark.parametrize(

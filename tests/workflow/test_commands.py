@@ -487,7 +487,7 @@ def test_the_next_command_is_one_that_works(site: Site) -> None:
     site.run(ok=False)
     (command,) = set(
         re.findall(
-            r"next: (?:mend the cause, then )?(/\S+.*? --cores all)", site.script("status.py")
+            r"next: (?:fix the cause, then )?(/\S+.*? --cores all)", site.script("status.py")
         )
     )
     (site.folder / "elsewhere").rename(site.folder / "archive" / "2")
@@ -511,8 +511,8 @@ def test_the_archive_is_tried_on_one_scan(site: Site, by: str) -> None:
         "1 connection      ok (folder)",
         "2 accession       1 study, 1 series",
         "3 headers         33 of 33, 33 CT images",
-        "    all that is needed is told",
-        "the archive gives all that the workflow needs",
+        "    all required attributes are present",
+        "the archive provides everything that the workflow needs",
     ]
     assert [line for line in said.splitlines() if line in steps] == steps
     assert PATIENTS[TWO].patient_id not in said

@@ -114,7 +114,7 @@ def test_what_is_planted_stops_the_guard(what: str, site: Site) -> None:
     site.write(name, text)
     said = guard(site, ok=False)
     assert f"{name}: " in said
-    assert "error: 1 place holds what may not be there" in said
+    assert "error: identifiers were found in 1 place, listed above" in said
     for patient in (PATIENTS[ONE], PATIENTS[TWO]):
         assert patient.patient_id not in said
 

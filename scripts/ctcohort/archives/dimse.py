@@ -576,7 +576,7 @@ class DimseArchive(NetworkArchive[Dataset]):
             return Fault(
                 "archive_refused",
                 "the archive's certificate is not trusted, or names another host; put the CA that"
-                " signed it into archive.dimse.tls.ca_bundle, or mend archive.dimse.host",
+                " signed it into archive.dimse.tls.ca_bundle, or fix archive.dimse.host",
             )
         except ssl.SSLError:
             return Fault(

@@ -61,7 +61,7 @@ class ServiceAccount(SharedToken):
             raise TokenRefused(
                 "archive_refused",
                 "Google's token endpoint gives no token for the key file: the key may have been"
-                f" withdrawn, or the clock be wrong; mend it and remove {STOP}",
+                f" withdrawn, or the clock be wrong; fix it and remove {STOP}",
             ) from None
         now = time.time()
         end = self._credentials.expiry.replace(tzinfo=UTC).timestamp()

@@ -1,4 +1,4 @@
-"""Rate limits, opening hours and circuit breaking for archives over a network.
+"""Rate limits, opening hours, and the stop after repeated failures, for archives over a network.
 
 Four files in the working directory speak between the jobs of a run and the people around it:
 
@@ -52,7 +52,7 @@ GRANTED = ("200", "204", "206", "ok")
 
 
 class Manners:
-    """Rate limits, opening hours and circuit breaking for one connection to an archive.
+    """Rate limits, opening hours, and the stop after repeated failures, for one connection.
 
     The limits of the config are for the whole run. Each connection keeps to its own share of them,
     so that no limit is passed whatever runs at once, on however many machines.
@@ -172,6 +172,6 @@ def refuse_when_stopped() -> None:
         cause = " ".join(STOP.read_text(encoding="utf-8").split())
         raise Stopped(
             "archive_refused",
-            f"{STOP} exists, so nothing connects to the archive: {cause}; mend the cause, remove"
+            f"{STOP} exists, so nothing connects to the archive: {cause}; fix the cause, remove"
             f" {STOP} and run again",
         )

@@ -1,4 +1,4 @@
-"""The protocol of an archive: find series, tell their headers, fetch instances.
+"""The interface of every archive: find series, list their headers, fetch instances.
 
 An archive is asked three things: which series an accession has (`find`), what the headers of a
 series' instances say (`headers`), and for instances themselves (`fetch`); `serving` says for whom.

@@ -232,7 +232,7 @@ class Command(SharedToken):
         except OSError as error:
             raise TokenRefused(
                 "archive_refused",
-                f"{where} cannot be run ({error.strerror}); mend the command and remove {STOP}",
+                f"{where} cannot be run ({error.strerror}); fix the command and remove {STOP}",
             ) from None
         printed = done.stdout.decode(errors="replace").strip()
         content = _parsed(printed)

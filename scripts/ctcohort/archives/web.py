@@ -150,7 +150,7 @@ class Web:
         if status == 401:
             cause = f"{self.url} answered 401: user, password or token is wrong or has expired"
             self.manners.stop(cause)
-            raise Stopped("archive_refused", f"{cause}; mend the secrets, then remove {STOP}")
+            raise Stopped("archive_refused", f"{cause}; fix the secrets, then remove {STOP}")
         if status == 403:
             self._forbidden()
         if status == 202:
@@ -185,7 +185,7 @@ class Web:
         self.manners.stop(cause)
         raise Stopped(
             "archive_refused",
-            f"{cause}; mend the secrets or ask the archive's administrator, then remove {STOP}",
+            f"{cause}; fix the secrets or ask the archive's administrator, then remove {STOP}",
         )
 
 
@@ -308,7 +308,7 @@ def _broken(error: Exception, *, recalled: bool, bare: bool) -> Exception:
         return Fault(
             "archive_refused",
             "the archive's certificate is not trusted, or names another host; put the CA that"
-            " signed it into archive.dicomweb.ca_bundle, or mend the host in archive.dicomweb.url",
+            " signed it into archive.dicomweb.ca_bundle, or fix the host in archive.dicomweb.url",
         )
     if isinstance(error, requests.exceptions.ProxyError):
         return Transient(

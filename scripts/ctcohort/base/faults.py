@@ -28,7 +28,7 @@ class Fault(Exception):
     Parameters
     ----------
     reason : str
-        A word of `vocabulary.JOB_REASONS` or `vocabulary.SERIES_REASONS`.
+        A word of `reasons.JOB_REASONS` or `reasons.SERIES_REASONS`.
     message : str
         One line: what, where, what was expected, what to do.
     transient : bool
@@ -107,9 +107,9 @@ def _as_fault(error: Exception, stage: str) -> Fault:
     if isinstance(error, Fault):
         return error
     if isinstance(error, InputError):
-        return Fault("internal_error", str(error))
+        return Fault("wrong_input", str(error))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Fault("no_space", f"{stage}: {JOB_REASONS['no_space']}", transient=True)
     if isinstance(error, MemoryError):
-        return Fault("internal_error", f"{stage}: out of memory; raise resources.mem_mb")
+        return Fault("out_of_memory", f"{stage}: {JOB_REASONS['out_of_memory']}", transient=True)
     return Fault("internal_error", f"{stage}: {type(error).__name__}; see the log")

@@ -196,8 +196,8 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> Iterator[dict[str, str
             for row in rows:
                 if None in row or None in row.values():
                     raise InputError(
-                        f"{path}: line {rows.line_num} has not as many fields as the header;"
-                        f" {made_again}"
+                        f"{path}: line {rows.line_num} has another number of fields than the"
+                        f" header; {made_again}"
                     )
                 yield {key: from_spreadsheet(value) for key, value in row.items()}
     except (UnicodeDecodeError, csv.Error, IsADirectoryError):

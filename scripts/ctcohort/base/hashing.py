@@ -1,4 +1,4 @@
-"""Stable hashes: the same on every machine, whatever else there is."""
+"""Stable hashes: they depend on the text alone, not on the machine, the run or other entries."""
 
 from __future__ import annotations
 

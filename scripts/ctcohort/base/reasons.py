@@ -32,7 +32,7 @@ SERIES_REASONS = {
     "not_hounsfield": "RescaleType names another unit than Hounsfield, or a Modality LUT is there",
     "too_irregular": "volume.irregular_spacing would displace slices by more than is allowed",
     "tilted": "the gantry was tilted and volume.gantry_tilt is exclude",
-    "still_arriving": "the archive counts more instances than it gives; asked again by the next"
+    "still_arriving": "the archive reports more instances than it lists; asked again by the next"
     " index",
     "no_pixel_data": "headers without pixels, or pixels in a private element of the vendor",
     "unreadable_header": "ImageType is missing; series.kinds: [ORIGINAL, MISSING] admits it",
@@ -68,13 +68,14 @@ JOB_REASONS = {
     "out_of_memory": "its job was killed because it used more memory than it had asked for",
     "node_lost": "the node that its job ran on went away",
     "killed": "its job was ended from outside, or before it could say why",
+    "wrong_input": "a setting or a file is not what it must be; the message says which",
     "internal_error": "a defect of this workflow; please report it",
 }
 
 FLAGS = {
     "small_fov": "field of view below 250 mm: an organ or cardiac cut-out",
     "odd_scan_length": "scan length outside 150 to 1000 mm",
-    "partial_coverage": "covers less than 75 % of the longest original series of the accession",
+    "partial_coverage": "covers less than 75 % of the longest usable series of the accession",
     "no_air_peak": "no histogram peak between -1100 and -850 HU",
     "hu_implausible": "no soft tissue around 0 HU, or values as if rescaled twice",
     "padding_unapplied": "a padding value above -900 HU occurs inside the body and was left there",
@@ -91,7 +92,8 @@ FLAGS = {
 
 RELEASE_REASONS = {
     "reviewed_bad": "a person found it bad",
-    "burned_in_unknown": "its record is older than the question, and its DICOM files are gone",
+    "burned_in_unknown": "its record is older than the check for burned-in text, and its DICOM"
+    " files are gone",
     "burned_in_annotation": "BurnedInAnnotation is YES in one of its headers: text in the pixels",
     "face_possible": "a face may be in the field of view, and release.faces is exclude",
     "age_unknown": "no age in its headers, and release.min_age is set",

@@ -1,4 +1,4 @@
-"""Read delimited text (CSV in its dialects) through pandas, which sees whole records only.
+"""Read CSV in its dialects: find encoding and delimiter, check every record, parse with pandas.
 
 `pandas.read_csv` fills short rows, ignores surplus fields where some columns are asked for, and
 takes a stray quote as text (pandas issues 9729, 22374, 40049): an unquoted delimiter in free text

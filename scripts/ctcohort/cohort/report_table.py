@@ -147,7 +147,8 @@ def _source(path: Path, sheet: str | None) -> Source:
         return Workbook(path, sheet)
     if sheet is not None:
         raise InputError(
-            f"{path}: is no workbook, so that reports_sheet of the config has no meaning; remove it"
+            f"{path}: is no workbook, so reports_sheet has no effect; remove reports_sheet from"
+            " the config"
         )
     if start.startswith(PARQUET):
         return Parquet(path)

@@ -1,4 +1,4 @@
-"""Read Excel workbooks through pandas and Parquet files through pyarrow: cells that have a type."""
+"""Read Excel (pandas) and Parquet (pyarrow), whose cells have types."""
 
 from __future__ import annotations
 

@@ -114,8 +114,8 @@ def _bad_stratum(config: Mapping[str, Any]) -> list[str]:
     if config["partition"] or columns["split"]:
         other = "partition" if config["partition"] else "columns.split"
         return [
-            f"splits.stratify: cannot be had with {other}; expected one of the two, because exact"
-            " shares need all patients at once"
+            f"splits.stratify: cannot be combined with {other}; expected one of the two, because"
+            " exact shares need all patients at once"
         ]
     return []
 

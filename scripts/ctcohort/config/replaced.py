@@ -1,4 +1,4 @@
-"""Notice that a person's table was replaced, whatever the time stamp of the file that came."""
+"""Detect by checksum that a user's table was replaced, even by a file with an older time stamp."""
 
 from __future__ import annotations
 

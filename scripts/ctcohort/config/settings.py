@@ -1,4 +1,5 @@
-"""The config: checked against its schema, and turned into one canonical string per rule.
+"""The config's sections as dataclasses, and as one canonical string per rule for Snakemake to
+compare.
 
 Snakemake reruns a rule when a parameter's text changes. The canonical string is the same for
 reordered keys, for ``0.80`` instead of ``0.8``, and for a neutral option (null, false or empty)

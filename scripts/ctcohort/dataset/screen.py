@@ -1,4 +1,4 @@
-"""One line on the screen that says how far a run is, in place of Snakemake's chatter about jobs.
+"""One-line progress display that replaces Snakemake's job output on the screen.
 
 Snakemake knows a logger plugin only if it is installed as a package of its own, while this workflow
 runs from a folder. So the handler that writes to the screen is wrapped when a run starts: what is

@@ -1,10 +1,9 @@
-"""The whole story of one accession: asked, answered, chosen, fetched, made, and how to redo it."""
+"""The full history of one accession, from query to volume, and the commands to redo each step."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -15,22 +14,14 @@ from ctcohort.archives import access_log
 from ctcohort.archives.folder import passed_over
 from ctcohort.base.faults import InputError
 from ctcohort.base.naming import name_of
-from ctcohort.base.project import ROOT
+from ctcohort.base.project import snakemake_on
 from ctcohort.base.reasons import ACCESSION_REASONS, FLAGS, JOB_REASONS, SELECTED, SERIES_REASONS
 from ctcohort.base.workdir import RAW, VOLUME, Workdir
 from ctcohort.dataset import manifest
 from ctcohort.series.received import Received
 from ctcohort.volume.record import ScanRecord
 
-"""Where the Snakefile is."""
-
 REASONS = {**SERIES_REASONS, **ACCESSION_REASONS, **JOB_REASONS}
-
-
-def snakemake_on(here: Workdir) -> str:
-    """The command that runs this workflow on a working directory, from wherever it is typed."""
-    parts = [Path(sys.prefix) / "bin" / "snakemake", "--snakefile", ROOT / "Snakefile"]
-    return shlex.join(map(str, [*parts, "--directory", here.root.absolute()]))
 
 
 def story(here: Workdir, accession: str, reviews: Path) -> Iterator[str]:
@@ -201,7 +192,11 @@ def _volume(here: Workdir, name: str, row: Mapping[str, Any]) -> Iterator[str]:
 def _failure(here: Workdir, name: str) -> Iterator[str]:
     failure = manifest.failure_of(here, name)
     if failure:
-        kind = "goes away by itself" if failure["transient"] else "stays until its cause is mended"
+        kind = (
+            "transient: a rerun may succeed"
+            if failure["transient"]
+            else "permanent: fix the cause first"
+        )
         yield f"{failure['stage']}: {failure['reason']}, {kind}"
         yield failure["message"]
 
@@ -224,7 +219,7 @@ def _files(here: Workdir, name: str) -> Iterator[str]:
 
 
 def _redo(here: Workdir, name: str, *, chosen: bool) -> Iterator[str]:
-    command = f"{snakemake_on(here)} --cores 1"
+    command = f"{snakemake_on(here.root)} --cores 1"
     if chosen:
         volume, series = shlex.quote(VOLUME.format(name)), shlex.quote(RAW.format(name))
         yield f"the volume: {command} --force -- {volume}"

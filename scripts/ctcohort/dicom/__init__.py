@@ -1,1 +1,1 @@
-"""One DICOM instance: its header, whether it is whole, its pixels in Hounsfield units."""
+"""One DICOM instance: its header, whether it is complete, its stored pixel values."""

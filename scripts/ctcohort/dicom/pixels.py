@@ -1,4 +1,7 @@
-"""Stored values to Hounsfield units, and padding (rules 10, 11 and 15)."""
+"""Decode the stored values of an instance, and find its padding (rules 10, 11 and 15).
+
+`volume.build` rescales them to Hounsfield units.
+"""
 
 from __future__ import annotations
 

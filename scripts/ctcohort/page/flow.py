@@ -91,7 +91,7 @@ STEPS = (
         frozenset(
             {
                 *("undecodable_pixels", "truncated_file", "checksum_mismatch", "no_space"),
-                *("private_compression", "unequal_duplicates", "internal_error"),
+                *("private_compression", "unequal_duplicates", "wrong_input", "internal_error"),
                 *("out_of_time", "out_of_memory", "node_lost", "killed"),
             }
         ),

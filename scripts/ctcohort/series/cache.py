@@ -89,7 +89,7 @@ def headers_of(accession: str, series_uid: str) -> list[Header]:
     if answer is None or series_uid not in answer.headers:
         raise Fault(
             "archive_refused",
-            f"{_path_of(accession)} does not know series {series_uid};"
+            f"the cached answer {_path_of(accession)} does not contain series {series_uid};"
             " run `snakemake --forcerun index_series` to ask the archive again",
         )
     return answer.headers[series_uid]

@@ -1,4 +1,4 @@
-"""Choose the series of an accession that becomes its volume, with a reason for each other one."""
+"""Choose one series per accession, and give every other series the reason why it lost."""
 
 from __future__ import annotations
 
@@ -134,10 +134,6 @@ def judge(candidate: Candidate, series: SeriesSettings, volume: VolumeSettings) 
         or next(filter(None, kinds), "")
         or _fov_reason(candidate.assessment, series)
     )
-
-
-def _slices(images: Sequence[Header]) -> list[Slice]:
-    return [Slice(h, frame, index) for h in images for index, frame in enumerate(h.frames)]
 
 
 def has_images(candidate: Candidate) -> bool:

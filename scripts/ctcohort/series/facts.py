@@ -1,4 +1,4 @@
-"""What a series says of itself: the commonest value of each fact among its slices."""
+"""Series-level attributes (kernel, thickness, ...): the most common value among the slices."""
 
 from __future__ import annotations
 

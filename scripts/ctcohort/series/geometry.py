@@ -1,4 +1,5 @@
-"""Slices to a stack: their order, their spacing, and whether a volume can be made of them.
+"""Order slices into a stack, measure spacing, tilt and obliquity, and decide whether the stack can
+become a volume (rules 1 to 10).
 
 Everything here rests on headers, so the assessment is known before a pixel moves, and the same code
 judges the files again before they become a volume. Vectors are patient LPS in mm. The order of a
@@ -219,7 +220,7 @@ def assess(
         or ("" if aligned else "mixed_geometry")
         or ("too_large" if _voxels(assessment.measures, settings) > MAX_VOXELS else "")
         or _unusable(stack, overlap=overlap)
-        or _spacing_reason(stack, assessment.measures, settings)
+        or _policy_reason(stack, assessment.measures, settings)
         or _interleaved(stack, slices, axes[2])
     )
     if not assessment.reason:
@@ -621,7 +622,8 @@ def _unusable(stack: Stack, *, overlap: bool) -> str:
     return "overlapping_acquisitions" if overlap else ""
 
 
-def _spacing_reason(stack: Stack, measures: Measures, settings: VolumeSettings) -> str:
+def _policy_reason(stack: Stack, measures: Measures, settings: VolumeSettings) -> str:
+    """Return why the config's tilt and spacing policies refuse a stack, or an empty string."""
     if stack.tilted and settings.gantry_tilt == "exclude":
         return "tilted"
     if stack.regular:

@@ -82,7 +82,7 @@ class Received:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(
-                f"{path}: is not what a download wrote; delete {path} and run snakemake again:"
+                f"{path}: is damaged or was edited; delete {path} and run snakemake again:"
                 " the series is fetched anew"
             ) from None
 

@@ -111,7 +111,7 @@ class Certificate:
         return found
 
     def flags(self, *, fov_mm: float, scan_length_mm: float) -> list[str]:
-        """Words of `vocabulary.FLAGS` that the measurements raise."""
+        """Words of `reasons.FLAGS` that the measurements raise."""
         raised = {
             "small_fov": fov_mm < SMALL_FOV_MM,
             "odd_scan_length": not SCAN_LENGTH_MM[0] <= scan_length_mm <= SCAN_LENGTH_MM[1],

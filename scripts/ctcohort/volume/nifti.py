@@ -1,4 +1,4 @@
-"""A volume as NIfTI, for what reads that: the same voxels at the same places.
+"""Export a volume as NIfTI: the same voxels at the same positions.
 
 NIfTI's world is RAS where DICOM's is LPS. The quaternion form can hold rotations only; where the
 line of slices is off the slices' normal by a hair (up to 0.8 mm over a scan is not resampled as a

@@ -1,4 +1,5 @@
-"""Names inside running text of scripts that put no blanks between words."""
+"""Find names in text of writing systems without spaces between words (Chinese, Japanese, Korean,
+Thai)."""
 
 from __future__ import annotations
 
