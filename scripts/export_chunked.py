@@ -9,6 +9,7 @@ from ctcohort.volume.chunked import write
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("volume", type=Path, help="an .npz of this workflow")
     parser.add_argument("output", type=Path, help="a path that ends in .b2nd")

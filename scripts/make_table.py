@@ -14,6 +14,7 @@ from ctcohort.base.files import write_table
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

@@ -13,6 +13,7 @@ then costs while N are waiting.
 import argparse
 import base64
 import csv
+import hashlib
 import json
 import os
 import re
@@ -252,6 +253,7 @@ class Fabricated:
         for parameters in (self.template / ".parameters").iterdir():
             self._write(f".parameters/{parameters.name}", parameters.read_text())
         for name in ("accessions.txt", "protocols.csv", "cohort.csv", "series.csv"):
+            self._seal(name)
             self._record(name, name)
 
     def results(self) -> None:
@@ -274,6 +276,7 @@ class Fabricated:
                 self._record(pattern.format(self.scan), pattern.format(name), name)
         for name in ("splits.csv", "manifest.csv"):
             self._table(name)
+            self._seal(name)
             self._record(name, name)
 
     def forget(self, count: int) -> None:
@@ -319,6 +322,11 @@ class Fabricated:
             writer.writeheader()
             writer.writerows({**row, "accession": name} for name in self.names)
         self._age(self.directory / name)
+
+    def _seal(self, name: str) -> None:
+        """The checksum that stands beside a table."""
+        content = (self.directory / name).read_bytes()
+        self._write(f".seals/{name}", f"{hashlib.sha256(content).hexdigest()}\n")
 
     def _record(self, of: str, name: str, accession: str = "") -> None:
         """Snakemake's record of an output, from that of the template's."""

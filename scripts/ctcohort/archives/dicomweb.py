@@ -116,6 +116,7 @@ class DicomwebArchive(NetworkArchive[Row]):
 
     @staticmethod
     def text_of(row: Row, keyword: str) -> str:
+        """See `network.NetworkArchive.text_of`."""
         return text_of(row, keyword)
 
     def prepare(self, *, threads: int) -> None:  # noqa: ARG002
@@ -124,6 +125,7 @@ class DicomwebArchive(NetworkArchive[Row]):
         self._search("studies", "/studies", [("StudyInstanceUID", "1.2.3")], patience)
 
     def find(self, query: Query) -> list[FoundSeries]:
+        """See `protocol.Archive.find`."""
         patience = self.patience()
         found = []
         for uid, study in self.matching_studies(query, patience).items():
@@ -192,6 +194,7 @@ class DicomwebArchive(NetworkArchive[Row]):
     def fetch_to_look(
         self, series: FoundSeries, missing: set[str], into: Path, *, whole: bool
     ) -> None:
+        """See `network.NetworkArchive.fetch_to_look`."""
         patience = Patience(self.patience_seconds, reason="transfer_incomplete")
         study, uid = series.study_uid, series.series_uid
         silence = _silence(self._row_of(study, uid, patience), uid)
@@ -199,6 +202,7 @@ class DicomwebArchive(NetworkArchive[Row]):
         self._retrieve(transfer, patience, whole=whole)
 
     def studies_with_uid(self, uid: str, patience: Patience) -> list[Row]:
+        """See `network.NetworkArchive.studies_with_uid`."""
         terms = [("StudyInstanceUID", quote(uid, safe=""))]
         return self._search("studies", "/studies", terms, patience, count=1)
 

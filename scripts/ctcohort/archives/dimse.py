@@ -158,6 +158,7 @@ class DimseArchive(NetworkArchive[Dataset]):
 
     @staticmethod
     def text_of(row: Dataset, keyword: str) -> str:
+        """See `network.NetworkArchive.text_of`."""
         return _text(row, keyword)
 
     def prepare(self, *, threads: int) -> None:  # noqa: ARG002
@@ -188,6 +189,7 @@ class DimseArchive(NetworkArchive[Dataset]):
         patience.insist(ask)
 
     def find(self, query: Query) -> list[FoundSeries]:
+        """See `protocol.Archive.find`."""
         patience = self.patience()
         found = []
         for uid, study in self.matching_studies(query, patience).items():
@@ -257,13 +259,16 @@ class DimseArchive(NetworkArchive[Dataset]):
     def fetch_to_look(
         self, series: FoundSeries, missing: set[str], into: Path, *, whole: bool
     ) -> None:
+        """See `network.NetworkArchive.fetch_to_look`."""
         wanted = _Wanted(series.study_uid, series.series_uid, missing, into, unlisted=whole)
         self._fetch(wanted, STORAGE_CLASSES, whole=whole)
 
     def studies_with_uid(self, uid: str, patience: Patience) -> list[Dataset]:
+        """See `network.NetworkArchive.studies_with_uid`."""
         return self._find(patience, "STUDY", **_STUDY | {"StudyInstanceUID": uid})
 
     def studies_with_accession(self, number: str, patience: Patience) -> list[Dataset]:
+        """See `network.NetworkArchive.studies_with_accession`."""
         return self._find(patience, "STUDY", **_STUDY | {"AccessionNumber": number})
 
     def _found(self, study: Dataset, row: Dataset, patience: Patience) -> FoundSeries:

@@ -135,6 +135,7 @@ class FolderArchive:
         self.key = key
 
     def serving(self, accession: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        """See `protocol.Archive.serving`: a folder has no limits to keep to."""
         return nullcontext()
 
     def prepare(self, *, threads: int) -> None:
@@ -191,6 +192,7 @@ class FolderArchive:
         return read
 
     def find(self, query: Query) -> list[FoundSeries]:
+        """See `protocol.Archive.find`."""
         if query.study_uid:
             where, values = "study = ?", [query.study_uid]
         else:
@@ -228,6 +230,7 @@ class FolderArchive:
         return [self._one(copies) for copies in by_uid.values()]
 
     def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
+        """See `protocol.Archive.fetch`."""
         for header in instances:
             source = self.root / header.location
             part = into / f".{header.sop_instance_uid}.{os.getpid()}"

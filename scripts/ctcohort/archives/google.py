@@ -48,6 +48,7 @@ class ServiceAccount(SharedToken):
             ) from None
 
     def ask(self, kept: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """See `tokens.SharedToken.ask`."""
         from google.auth.exceptions import RefreshError, TransportError
         from google.auth.transport.requests import Request
 

@@ -83,6 +83,7 @@ class Bearer(Token):
         self._value = read()
 
     def token(self, *, refused: str = "") -> str:
+        """Return the token; after a refusal of this one, another."""
         if refused:
             self._value = self._read()
         return self._value
@@ -109,6 +110,7 @@ class SharedToken(Token):
         """Return `access_token`, `until` (seconds since the epoch) and what is to be kept."""
 
     def token(self, *, refused: str = "") -> str:
+        """Return the token; after a refusal of this one, another."""
         TOKENS.parent.mkdir(parents=True, exist_ok=True)
         with open(TOKENS.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -159,6 +161,7 @@ class OAuth2(SharedToken):
         self._session = session_of(url)
 
     def ask(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """See `SharedToken.ask`."""
         fields = dict(self._fields)
         if "refresh_token" in fields:
             fields["refresh_token"] = str(kept.get("refresh_token", fields["refresh_token"]))
@@ -216,6 +219,7 @@ class Command(SharedToken):
         self._command = list(command)
 
     def ask(self, kept: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """See `SharedToken.ask`."""
         name = Path(self._command[0]).name
         where = f"archive.dicomweb.token_command: {name}"
         try:

@@ -38,6 +38,7 @@ _SIDES: dict[Side, tuple[float, float]] = {
 
 
 def vector(values: Vector) -> Float:
+    """Return numbers as an array of float64."""
     return np.asarray(values, dtype=np.float64)
 
 

@@ -55,6 +55,7 @@ class Identity:
 
 
 def derived_uid(*parts: object) -> str:
+    """Return a UID that depends on its parts alone (PS3.5 B.2)."""
     return str(uid.generate_uid(entropy_srcs=["ct-cohort phantom", *map(str, parts)]))
 
 
@@ -65,6 +66,7 @@ def _ds(values: Vector, decimals: int | None = None) -> list[str]:
 
 
 def item(**elements: object) -> Dataset:
+    """Return a data set with these elements by keyword."""
     item = Dataset()
     for keyword, value in elements.items():
         setattr(item, keyword, value)
@@ -72,6 +74,7 @@ def item(**elements: object) -> Dataset:
 
 
 def code(value: str, scheme: str, meaning: str) -> list[Dataset]:
+    """Return a code sequence of one item (PS3.3 8.8)."""
     return [item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)]
 
 
@@ -80,6 +83,7 @@ def _pick(value: Any, index: int) -> Any:
 
 
 def override(ds: Dataset, extra: Override | None, index: int = 0) -> Dataset:
+    """Set or, for None, delete elements of a data set by keyword."""
     for keyword, value in (extra or {}).items():
         if tag_for_keyword(keyword) is None:
             raise ValueError(f"not a DICOM keyword: {keyword}")
@@ -137,6 +141,7 @@ def set_pixels(
 
 
 def set_pixel_bytes(ds: Dataset, data: bytes) -> None:
+    """Set PixelData, padded to an even length (PS3.5 8.1.1)."""
     ds.PixelData = data + b"\0" * (len(data) % 2)
 
 

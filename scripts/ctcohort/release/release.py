@@ -96,14 +96,17 @@ class Scan:
 
     @property
     def accession(self) -> str:
+        """The accession of the scan."""
         return self.row["accession"]
 
     @property
     def volume(self) -> Path:
+        """The volume of the scan."""
         return HERE.volume(name_of(self.accession))
 
     @property
     def chunked(self) -> Path:
+        """The chunked volume of the scan."""
         return HERE.chunked(name_of(self.accession))
 
 

@@ -144,7 +144,7 @@ def has_images(candidate: Candidate) -> bool:
 
 
 def _kind_reason(piece: Slice, series: SeriesSettings) -> str:
-    """Why the kind of a slice is not admitted: its frame's, or that of its instance."""
+    """Return why the kind of a slice is not admitted: its frame's, or that of its instance."""
     for image_type in (piece.frame.image_type, piece.header.image_type):
         reason = _type_reason(image_type, piece.header, series)
         if reason:
@@ -193,7 +193,7 @@ def _is_spectral(piece: Slice, series: SeriesSettings) -> bool:
 
 
 def _bits_reason(kept: Sequence[Slice], series: SeriesSettings) -> str:
-    """Whether the stored values are too few for Hounsfield units: label masks are filed as CT."""
+    """Return a reason if the stored values are too few for Hounsfield units, as of label masks."""
     few = [piece for piece in kept if 0 < _bits(piece.header) < MIN_BITS]
     if not few or (series.allow_few_bits and all(_spans(piece) for piece in few)):
         return ""
@@ -206,7 +206,7 @@ def _bits(header: Header) -> int:
 
 
 def _spans(piece: Slice) -> bool:
-    """Whether slope and intercept spread the stored values over `BODY_HU`."""
+    """Return True if slope and intercept spread the stored values over `BODY_HU`."""
     count = 1 << _bits(piece.header)
     first = -count // 2 if piece.header.signed else 0
     slope, intercept = piece.frame.slope or 0.0, piece.frame.intercept or 0.0

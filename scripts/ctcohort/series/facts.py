@@ -47,7 +47,7 @@ def facts_of(headers: Sequence[Header]) -> Header:
 
 
 def varying(headers: Sequence[Header]) -> list[str]:
-    """Which of `FACTS`, and whether ImageType, differ among the headers."""
+    """Name the `FACTS` that differ among the headers, and ImageType if it does."""
     names = [name for name in FACTS if len({getattr(header, name) for header in headers}) > 1]
     return names + ["image_type"] * (len({header.image_type for header in headers}) > 1)
 

@@ -242,7 +242,7 @@ def _eligible(headers: Sequence[Header], assessment: Assessment) -> list[Slice]:
 
 
 def _is_too_large(headers: Sequence[Header]) -> bool:
-    """Whether a matrix, or the number of slices, is beyond what any scanner makes."""
+    """Return True if a matrix or the number of slices is beyond what any scanner makes."""
     images = [header for header in headers if header.sop_class_uid in CT_CLASSES]
     sides = (side or 0 for header in images for side in (header.rows, header.columns))
     slices = sum(max(len(header.frames), header.frame_count) for header in images)
@@ -276,7 +276,7 @@ def _kind(frame: Frame) -> tuple[str, ...]:
 
 
 def _lost_slices(headers: Sequence[Header], assessment: Assessment, normal: Array) -> int:
-    """How many dropped slices are of the scan that was kept, and not inside it."""
+    """Count the dropped slices that are of the kept scan and outside its range."""
     kept = {(s.header.sop_instance_uid, s.index) for s in assessment.kept}
     common = Counter(_kind(s.frame) for s in assessment.kept).most_common(1)[0][0]
     t = _positions(assessment.kept) @ normal
@@ -412,7 +412,7 @@ def _parts(values: Sequence[str]) -> list[NDArray[np.intp]]:
 
 
 def _overlap(slices: list[Slice], normal: Array) -> bool:
-    """Whether acquisitions lie partly over each other, so that a stack would interleave them.
+    """Return True if acquisitions overlap in part, so that a stack would interleave them.
 
     Acquisitions one after the other are one scan, and so are a few slices acquired again.
     """
@@ -424,7 +424,7 @@ def _overlap(slices: list[Slice], normal: Array) -> bool:
 
 
 def _runs_overlap(slices: Sequence[Slice], normal: Array) -> bool:
-    """Whether InstanceNumber runs through the same range several times.
+    """Return True if InstanceNumber runs through the same range several times.
 
     Where nothing else tells acquisitions apart, their order does; more than `MAX_RUNS` runs are an
     order of another kind.
@@ -440,7 +440,8 @@ def _runs_overlap(slices: Sequence[Slice], normal: Array) -> bool:
 
 
 def _lie_over(parts: Sequence[Array]) -> bool:
-    """Whether two parts have more than `STRAY_SLICES` positions each in the other's range."""
+    """Return True if each of two parts has more than `STRAY_SLICES` positions in the other's
+    range."""
     ordered = sorted(
         (np.sort(part) for part in parts if len(part) > STRAY_SLICES), key=lambda part: part[0]
     )
@@ -599,7 +600,7 @@ def _interleaved(stack: Stack, slices: Sequence[Slice], normal: Array) -> str:
 
 
 def _conflict(stack: Stack) -> bool:
-    """Whether one UID stands for several contents."""
+    """Return True if one UID stands for several contents."""
     everything = [*stack.slices, *(s for group in stack.rivals for s in group)]
     uids = Counter((s.header.sop_instance_uid, s.index) for s in everything)
     return any(s.header.conflicting for s in everything) or max(uids.values()) > 1

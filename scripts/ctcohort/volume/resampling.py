@@ -96,7 +96,7 @@ class Line:
         return Axis(len(targets), len(self.knots), tuple(_blocks(_fixed_point(weights))))
 
     def covered(self, targets: Array) -> NDArray[np.bool_]:
-        """Which targets lie half a step beyond the knots at most, which ITK calls inside."""
+        """Mark the targets at most half a step beyond the knots, which ITK calls inside."""
         half = self._step / 2 + 1e-6
         covered: NDArray[np.bool_] = (targets >= self.knots[0] - half) & (
             targets <= self.knots[-1] + half

@@ -78,6 +78,7 @@ def sought() -> Identities:
 
 
 def in_file(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield where in a file something sought was found, and its kind."""
     with open(path, "rb") as stream:
         start = stream.read(16)
     if start == b"SQLite format 3\0":
