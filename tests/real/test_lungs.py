@@ -84,5 +84,5 @@ def test_slices(path: str) -> None:
     dataset = pydicom.dcmread(DATA / path)
     hu = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
     lungs = Lungs(np.zeros(1), tuple(map(float, dataset.PixelSpacing)))
-    lungs.put(0, hu, None)
+    lungs.add_slice(0, hu, None)
     assert bool(lungs.measures().cut) == (path in LUNG)

@@ -315,7 +315,7 @@ def test_numbers_that_are_counts_are_not_taken_for_an_mrn(tmp_path: Path) -> Non
     )
     assert search(tmp_path, identities) == []
     (tmp_path / "B1.json").write_text(json.dumps({"bytes": "patient 526338", "id": 526338}))
-    assert {f.place for f in search(tmp_path, identities)} == {"bytes", "id"}
+    assert {f.location for f in search(tmp_path, identities)} == {"bytes", "id"}
 
 
 def test_several_processes_find_the_same(tmp_path: Path, identities: Identities) -> None:
@@ -463,7 +463,7 @@ def test_a_name_in_another_encoding_stands_in_its_row(tmp_path: Path) -> None:
     identities = Identities()
     identities.add(NAME, "M\u00fcllermeister^Ann")
     (tmp_path / "a.csv").write_bytes("accession,note\nA1,M\u00fcllermeister\n".encode("latin-1"))
-    assert [f.place for f in search(tmp_path, identities)] == ["row 2, column note"]
+    assert [f.location for f in search(tmp_path, identities)] == ["row 2, column note"]
 
 
 def test_links_are_followed_and_each_folder_is_read_once(

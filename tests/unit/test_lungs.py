@@ -46,7 +46,7 @@ def lung(slices: list[np.ndarray], *, noise: float = 0.0, mask: np.ndarray | Non
     random = np.random.default_rng(0)
     lungs = Lungs(STEP * np.arange(len(slices)), (256 / 160, 400 / 250))
     for place in reversed(range(len(slices))):  # threads come in any order
-        lungs.put(place, slices[place] + random.normal(0, noise, X.shape), mask)
+        lungs.add_slice(place, slices[place] + random.normal(0, noise, X.shape), mask)
     return lungs.measures()
 
 
@@ -109,7 +109,7 @@ def test_padding_is_no_lung() -> None:
 def test_slices_between_those_that_are_measured_need_not_come() -> None:
     lungs = Lungs(0.5 * np.arange(80), (1.6, 1.6))
     for place in range(80):
-        lungs.put(place, trunk(1.0), None)
+        lungs.add_slice(place, trunk(1.0), None)
     found = lungs.measures()
     area = 2 * np.pi * 55 * 75
     assert found.volume_ml == pytest.approx(area * 39.5 / 1000, rel=CLOSE)
@@ -118,7 +118,7 @@ def test_slices_between_those_that_are_measured_need_not_come() -> None:
 
 def test_a_single_slice_has_no_volume() -> None:
     lungs = Lungs(np.zeros(1), (1.6, 1.6))
-    lungs.put(0, trunk(1.0), None)
+    lungs.add_slice(0, trunk(1.0), None)
     assert lungs.measures().volume_ml == 0
 
 
@@ -132,7 +132,7 @@ def test_the_phantom_s_lungs() -> None:
     for place, height in enumerate(z):
         plane = Phantom().plane((-200, -140, height), (0, spacing, 0), (spacing, 0, 0), 140, 200)
         voxels += int(((plane > -925) & (plane < -405) & inner).sum())
-        lungs.put(place, plane, None)
+        lungs.add_slice(place, plane, None)
     found = lungs.measures()
     assert found.volume_ml == pytest.approx(voxels * spacing**2 * 4.0 / 1000, rel=0.08)
     assert found.cut == []

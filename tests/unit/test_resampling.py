@@ -45,7 +45,7 @@ def resampled(
 
     def arrive(places: range) -> None:
         for place in places:
-            straight.put(place, volume[place])
+            straight.add_slice(place, volume[place])
 
     return straight.volume(arrive, CLIP)
 
@@ -192,7 +192,7 @@ def test_a_slice_that_comes_late_takes_no_place_of_another(late: int) -> None:
     def put(place: int) -> None:
         if place == late:
             time.sleep(0.1)
-        straight.put(place, np.full(shape[1:], float(place)))
+        straight.add_slice(place, np.full(shape[1:], float(place)))
 
     with ThreadPoolExecutor(2) as pool:
         ct = straight.volume(lambda places: list(pool.map(put, places)), CLIP, pool.map)
@@ -209,7 +209,7 @@ def test_slices_that_no_voxel_needs_are_asked_for_all_the_same() -> None:
     def arrive(places: range) -> None:
         for place in places:
             asked.append(place)
-            straight.put(place, np.full((4, 4), float(place)))
+            straight.add_slice(place, np.full((4, 4), float(place)))
 
     ct = straight.volume(arrive, CLIP)
     assert asked == list(range(40))
@@ -365,7 +365,7 @@ def test_a_sheared_stack_equals_one_step_of_simpleitk(interpolator: str, lean: i
         z, leaning, kept, (targets[0], targets[1], targets[2]), targets[1] / across * along
     )
     for place, hu in enumerate(volume):
-        sheared.put(place, hu)
+        sheared.add_slice(place, hu)
     made = np.empty(size, np.int16)
     sheared.fill(made, CLIP)
     # (column, row, slice) of the input per (x, y, z) in mm
@@ -394,7 +394,7 @@ def test_the_leaning_axis_may_be_either_and_threads_never_matter() -> None:
     for turned in (False, True):
         sheared = resampling.Sheared(*lines, (targets[0], targets[1], targets[2]), 0.2 * targets[1])
         for place, hu in enumerate(volume):
-            sheared.put(place, hu)
+            sheared.add_slice(place, hu)
         room = np.empty((14, 20, 20), np.int16)
         with ThreadPoolExecutor(3) as pool:
             view = room.transpose(0, 2, 1) if turned else room

@@ -76,8 +76,8 @@ class Contents:
     Attributes
     ----------
     data : JSON
-    names : of the file, without ending, of each volume, by the accession's place in the cohort
-    wanted : places of the volumes, those to be looked at first in front
+    names : of the file, without ending, of each volume, by the accession's index in the cohort
+    wanted : indices of the volumes, those to be looked at first in front
     warning : about the reviews table, or empty
     """
 
@@ -109,20 +109,20 @@ def gather(here: Workdir, reviews_path: Path) -> Contents:
     odd: list[float | None] = [None] * len(scans.accessions)
     odd_by = [-1] * len(scans.accessions)
     columns = [measure.column for measure in MEASURES]
-    for place in volumes:
-        values = {column: scans.numbers[column][place] for column in columns}
-        odd[place], by = oddness(values, spreads, scans.flags[place].split())
-        odd_by[place] = columns.index(by) if by else -1
-    names = {place: name_of(scans.accessions[place]) for place in volumes}
+    for index in volumes:
+        values = {column: scans.numbers[column][index] for column in columns}
+        odd[index], by = oddness(values, spreads, scans.flags[index].split())
+        odd_by[index] = columns.index(by) if by else -1
+    names = {index: name_of(scans.accessions[index]) for index in volumes}
     patients = _patients(here)
-    index = "\n".join(scans.accessions).encode()
+    listed = "\n".join(scans.accessions).encode()
     data = {
-        "id": hashlib.sha256(index).hexdigest()[:16],
+        "id": hashlib.sha256(listed).hexdigest()[:16],
         "title": title(scans.lungs),
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
         "state": _state(here),
         "accessions": scans.accessions,
-        "names": {place: name for place, name in names.items() if name != scans.accessions[place]},
+        "names": {index: name for index, name in names.items() if name != scans.accessions[index]},
         "reached": scans.reached,
         "words": [
             {"key": key, "title": title, **_coded(scans.words[key])} for key, title in WORDS.items()
@@ -151,17 +151,17 @@ def gather(here: Workdir, reviews_path: Path) -> Contents:
         "run": _run(here),
         "reviews_hold_more": _holds_more(reviews_path, reviews, set(scans.accessions)),
     }
-    unseen = [place for place in volumes if not scans.verdicts[place]]
-    seen = [place for place in volumes if scans.verdicts[place]]
+    unseen = [index for index in volumes if not scans.verdicts[index]]
+    seen = [index for index in volumes if scans.verdicts[index]]
     wanted = [
-        *sorted(unseen, key=lambda place: -(odd[place] or 0)),
-        *sorted(seen, key=lambda place: -(odd[place] or 0)),
+        *sorted(unseen, key=lambda index: -(odd[index] or 0)),
+        *sorted(seen, key=lambda index: -(odd[index] or 0)),
     ]
     return Contents(data, names, wanted, strangers(reviews, scans.accessions, reviews_path))
 
 
 class _Scans:
-    """The manifest, column by column; one place per accession of the cohort, in its order."""
+    """The manifest, column by column; one index per accession of the cohort, in its order."""
 
     def __init__(self, reviews: Mapping[str, Review]) -> None:
         self.reviews = reviews
@@ -211,7 +211,7 @@ class _Scans:
 
     @property
     def volumes(self) -> list[int]:
-        return [place for place, passed in enumerate(self.reached) if passed == VOLUME]
+        return [index for index, passed in enumerate(self.reached) if passed == VOLUME]
 
     def lost(self) -> Iterator[tuple[str, str, int]]:
         """Status, reason and the step that was reached, of each accession."""
@@ -280,10 +280,10 @@ def _is_label(values: Sequence[str]) -> bool:
 
 
 def _coded(values: Sequence[str]) -> dict[str, Any]:
-    """Every different text once, commonest first, and each value's place among them."""
+    """Every different text once, commonest first, and each value's index among them."""
     known = [text for text, _ in Counter(values).most_common()]
-    places = {text: place for place, text in enumerate(known)}
-    return {"known": known, "codes": [places[value] for value in values]}
+    indices = {text: index for index, text in enumerate(known)}
+    return {"known": known, "codes": [indices[value] for value in values]}
 
 
 def _parameters(here: Workdir, stage: str) -> list[Any]:
@@ -292,12 +292,12 @@ def _parameters(here: Workdir, stage: str) -> list[Any]:
         text = here.parameters(stage).read_text(encoding="utf-8").partition("\n")[0]
     except OSError:
         return []
-    found, place = [], 0
-    while text[place:].startswith("{"):
-        value, place = json.JSONDecoder().raw_decode(text, place)
+    found, index = [], 0
+    while text[index:].startswith("{"):
+        value, index = json.JSONDecoder().raw_decode(text, index)
         found.append(value)
-    if text[place:]:  # a partition: K/N
-        found.append(text[place:])
+    if text[index:]:  # a partition: K/N
+        found.append(text[index:])
     return found
 
 
@@ -332,9 +332,9 @@ def _patients(here: Workdir) -> dict[str, str]:
 
 def _splits(here: Workdir, scans: _Scans, patients: Mapping[str, str]) -> list[dict[str, Any]]:
     """Each set's share, patients, sex, age and labels, over the volumes."""
-    places: dict[str, list[int]] = {name: [] for name in NAMES}
-    for place in scans.volumes:
-        places.setdefault(scans.words["split"][place], []).append(place)
+    indices: dict[str, list[int]] = {name: [] for name in NAMES}
+    for index in scans.volumes:
+        indices.setdefault(scans.words["split"][index], []).append(index)
     columns: dict[str, Any] = next(iter(_parameters(here, "select")), {})
     shares: dict[str, float] = next(iter(_parameters(here, "splits")), {})
     wanted = {} if columns.get("split") else shares
@@ -344,20 +344,20 @@ def _splits(here: Workdir, scans: _Scans, patients: Mapping[str, str]) -> list[d
             "volumes": len(inside),
             "wanted": wanted.get(split),
             "patients": _count(patients, scans, inside),
-            "sex": dict(Counter(scans.sex[place] or "not said" for place in inside).most_common()),
-            "age": _quartiles([scans.age[place] for place in inside]),
+            "sex": dict(Counter(scans.sex[index] or "not said" for index in inside).most_common()),
+            "age": _quartiles([scans.age[index] for index in inside]),
             "labels": {
-                key: dict(Counter(values[place] for place in inside))
+                key: dict(Counter(values[index] for index in inside))
                 for key, values in scans.labels().items()
             },
         }
-        for split, inside in places.items()
+        for split, inside in indices.items()
     ]
 
 
-def _count(patients: Mapping[str, str], scans: _Scans, places: Sequence[int]) -> int | None:
-    """Count the patients of the scans at `places`; None where there is no cohort.csv."""
-    found = {patients.get(scans.accessions[place]) for place in places}
+def _count(patients: Mapping[str, str], scans: _Scans, indices: Sequence[int]) -> int | None:
+    """Count the patients of the scans at `indices`; None where there is no cohort.csv."""
+    found = {patients.get(scans.accessions[index]) for index in indices}
     return len(found - {None}) if patients else None
 
 
@@ -419,7 +419,7 @@ def _log(path: Path) -> dict[str, float] | None:
 def _run(here: Workdir) -> dict[str, Any]:
     """Return release, packages, parameters as the stages noted them, and dates."""
     select = _parameters(here, "select")
-    index = _parameters(here, "index")
+    indexing = _parameters(here, "index")
     noted = _parameters(here, "volume")
     volume = json.loads(noted[0]["volume"]) if noted else _recorded(here)
     splits = _parameters(here, "splits")
@@ -427,7 +427,7 @@ def _run(here: Workdir) -> dict[str, Any]:
         "columns": select[:1],
         "select": select[1:2],
         "partition": select[2:3],
-        "series": index[:1],
+        "series": indexing[:1],
         "volume": [volume] if volume else [],
         "splits": splits[:1],
     }

@@ -109,7 +109,7 @@ PENDING = {
     "": "not made yet",
 }
 
-_STEP_OF = {word: place for place, step in enumerate(STEPS) for word in step.reasons}
+_STEP_OF = {word: index for index, step in enumerate(STEPS) for word in step.reasons}
 _FOUND = 1
 _DOWNLOADED = 4
 
@@ -157,13 +157,13 @@ def flow(lost: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
     groups = Counter(lost)
     left = groups.total()
     steps = []
-    for place, step in enumerate(STEPS):
+    for index, step in enumerate(STEPS):
         here = [
             {"status": status, "reason": reason, "meaning": meaning(status, reason), "count": count}
             for (status, reason, at), count in groups.most_common()
-            if at == place
+            if at == index
         ]
-        left -= sum(count for (*_, at), count in groups.items() if at == place)
+        left -= sum(count for (*_, at), count in groups.items() if at == index)
         steps.append(
             {
                 "name": step.name,

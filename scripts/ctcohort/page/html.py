@@ -114,8 +114,8 @@ def _present(folder: Path, ending: str, contents: Contents) -> dict[int, Path]:
         else set()
     )
     return {
-        place: folder / f"{name}{ending}"
-        for place, name in contents.names.items()
+        index: folder / f"{name}{ending}"
+        for index, name in contents.names.items()
         if f"{name}{ending}" in there
     }
 
@@ -123,11 +123,11 @@ def _present(folder: Path, ending: str, contents: Contents) -> dict[int, Path]:
 def _embedded(files: Mapping[int, Path], order: Sequence[int], room: int) -> dict[int, str]:
     """Base64 of the first of `files` that fit into `room` bytes together."""
     found: dict[int, str] = {}
-    for place in order:
-        if place not in files:
+    for index in order:
+        if index not in files:
             continue
-        room -= -(-files[place].stat().st_size // 3) * 4 + len(f'"{place}":"",')
+        room -= -(-files[index].stat().st_size // 3) * 4 + len(f'"{index}":"",')
         if room < 0:
             break
-        found[place] = base64.b64encode(files[place].read_bytes()).decode()
+        found[index] = base64.b64encode(files[index].read_bytes()).decode()
     return found

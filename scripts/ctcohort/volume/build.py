@@ -42,9 +42,9 @@ Array = NDArray[np.float64]
 Image = NDArray[Any]
 """HU (rows, columns) of a slice: int32 where `_whole` says so, as mostly, else float64."""
 
-_Put = Callable[[int, Image], None]
-_Arrive = Callable[[range, _Put], None]
-"""Gives the slices of a range of places to a function."""
+_Store = Callable[[int, Image], None]
+_Arrive = Callable[[range, _Store], None]
+"""Gives the slices of a range of indices to a function."""
 
 PATIENT = ("PatientAge", "PatientSex", "PatientBirthDate", "StudyDate")
 """Read for age and sex; neither date is kept."""
@@ -100,7 +100,7 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class _CanonicalOrder:
     """The array axes of a stack, put in canonical order.
 
     `transpose` says that rows run along x; `flips` reverse the (y, x) axes after that. `y` and `x`
@@ -116,7 +116,7 @@ class _Frame:
     x_spacing: float
     corner: Array
 
-    def put(self, image: Image) -> Image:
+    def apply(self, image: Image) -> Image:
         """An image (rows, columns) in canonical order (y, x)."""
         ordered = image.T if self.transpose else image
         return ordered[:: -1 if self.flips[0] else 1, :: -1 if self.flips[1] else 1]
@@ -169,29 +169,29 @@ def make_volume(
         stack.row_direction[1] * stack.column_spacing,
     )
 
-    def slice_of(place: int) -> tuple[Certificate, Image]:
+    def slice_of(index: int) -> tuple[Certificate, Image]:
         """Counts and clipped HU (rows, columns) of one slice."""
-        hu, mask, unapplied = reader.hu(stack.slices[place], settings.clip_hu)
-        for rival in stack.rivals[place]:
+        hu, mask, unapplied = reader.hu(stack.slices[index], settings.clip_hu)
+        for rival in stack.rivals[index]:
             if not np.array_equal(hu, reader.hu(rival, settings.clip_hu)[0]):
                 raise Fault(
                     "unequal_duplicates",
-                    f"{raw}: instances {stack.slices[place].header.sop_instance_uid} and"
+                    f"{raw}: instances {stack.slices[index].header.sop_instance_uid} and"
                     f" {rival.header.sop_instance_uid} are at one position with different pixels",
                 )
         counts = measure(hu, mask, unapplied, posterior=posterior, clip=settings.clip_hu)
-        lungs.put(place, hu, mask)
+        lungs.add_slice(index, hu, mask)
         return counts, _clipped(hu, mask, settings.clip_hu)
 
-    def arrive(places: range, put: _Put) -> None:
-        """Read slices, count them and put them where they are wanted."""
+    def arrive(indices: range, store: _Store) -> None:
+        """Read slices, count them and store them where they are wanted."""
 
-        def work(place: int) -> Certificate:
-            counts, hu = slice_of(place)
-            put(place, hu)
+        def work(index: int) -> Certificate:
+            counts, hu = slice_of(index)
+            store(index, hu)
             return counts
 
-        for counts in share(work, places):
+        for counts in share(work, indices):
             certificate.add(counts)
 
     with _sharing(threads) as share:
@@ -355,7 +355,7 @@ def _shape(stack: Stack) -> tuple[int, int]:
     return header.rows, header.columns
 
 
-def _frame(stack: Stack) -> _Frame:
+def _canonical_order(stack: Stack) -> _CanonicalOrder:
     """Canonical order of an upright stack's axes: flips and transpositions only (rule 5)."""
     rows, columns = _shape(stack)
     row, column = stack.row_direction, stack.column_direction
@@ -369,7 +369,7 @@ def _frame(stack: Stack) -> _Frame:
     corner = stack.origin + (
         flips[0] * (counts[0] - 1) * spacings[0] * y + flips[1] * (counts[1] - 1) * spacings[1] * x
     )
-    return _Frame(
+    return _CanonicalOrder(
         transpose=transpose,
         flips=flips,
         y=-y if flips[0] else y,
@@ -380,7 +380,7 @@ def _frame(stack: Stack) -> _Frame:
     )
 
 
-def _places_z(stack: Stack, settings: VolumeSettings) -> Array:
+def _positions_z(stack: Stack, settings: VolumeSettings) -> Array:
     """Return the position that the volume gives each slice, mm from the first (rules 7 and 8)."""
     if stack.regular or settings.irregular_spacing != "positions":
         return stack.step * np.arange(len(stack.distances), dtype=np.float64)
@@ -398,15 +398,15 @@ def _straight(
     arrive: _Arrive, stack: Stack, settings: VolumeSettings, share: resampling.Share
 ) -> tuple[Volume, int]:
     """Resample along the array's own axes."""
-    frame = _frame(stack)
+    order = _canonical_order(stack)
     rows, columns = _shape(stack)
-    counts = (columns, rows) if frame.transpose else (rows, columns)
-    steps = np.array([stack.step, frame.y_spacing, frame.x_spacing])
+    counts = (columns, rows) if order.transpose else (rows, columns)
+    steps = np.array([stack.step, order.y_spacing, order.x_spacing])
     spacing = steps if settings.spacing_mm is None else np.array(settings.spacing_mm, dtype=float)
     knots = [
-        _places_z(stack, settings),
-        np.arange(counts[0], dtype=np.float64) * frame.y_spacing,
-        np.arange(counts[1], dtype=np.float64) * frame.x_spacing,
+        _positions_z(stack, settings),
+        np.arange(counts[0], dtype=np.float64) * order.y_spacing,
+        np.arange(counts[1], dtype=np.float64) * order.x_spacing,
     ]
     targets = [_targets(k, s, t) for k, s, t in zip(knots, steps, spacing, strict=True)]
     if not all(map(len, targets)):
@@ -421,13 +421,13 @@ def _straight(
     )
     straight = resampling.Straight(z, y, x)
 
-    def put(place: int, hu: Image) -> None:
-        straight.put(place, frame.put(hu))
+    def store(index: int, hu: Image) -> None:
+        straight.add_slice(index, order.apply(hu))
 
-    ct = straight.volume(lambda places: arrive(places, put), settings.clip_hu, share)
-    direction = np.stack([stack.stack_direction, frame.y, frame.x], axis=1)
+    ct = straight.volume(lambda indices: arrive(indices, store), settings.clip_hu, share)
+    direction = np.stack([stack.stack_direction, order.y, order.x], axis=1)
     beyond = int((targets[0] > knots[0][-1] + 1e-6).sum())
-    return Volume(ct, spacing, frame.corner, direction), beyond
+    return Volume(ct, spacing, order.corner, direction), beyond
 
 
 def _upright(
@@ -436,14 +436,14 @@ def _upright(
     """Resample a tilted stack onto a grid along the table and across it (rule 9)."""
     y, x = _upright_axes(stack)
     axes = np.stack([stack.stack_direction, y, x], axis=1)
-    frame = _frame(stack)
+    order = _canonical_order(stack)
     rows, columns = _shape(stack)
-    counts = (columns, rows) if frame.transpose else (rows, columns)
-    spacings = frame.y_spacing, frame.x_spacing
-    knots_z = _places_z(stack, settings)
+    counts = (columns, rows) if order.transpose else (rows, columns)
+    spacings = order.y_spacing, order.x_spacing
+    knots_z = _positions_z(stack, settings)
     # in the volume's axes (z, y, x): the first voxel, and a step along each axis of the slices
-    corner = axes.T @ (frame.corner - stack.origin)
-    steps = [axes.T @ (axis * mm) for axis, mm in zip((frame.y, frame.x), spacings, strict=True)]
+    corner = axes.T @ (order.corner - stack.origin)
+    steps = [axes.T @ (axis * mm) for axis, mm in zip((order.y, order.x), spacings, strict=True)]
     edges = [step * (count - 1) for step, count in zip(steps, counts, strict=True)]
     reach = np.array([knots_z[-1], 0.0, 0.0])
     corners = corner + np.array(
@@ -472,20 +472,20 @@ def _upright(
         ]
         lean, kept = (1, 2) if leaning == 0 else (2, 1)
         step = steps[leaning]
-        index = (targets[lean] - corner[lean]) / step[lean]
+        along = (targets[lean] - corner[lean]) / step[lean]
         sheared = resampling.Sheared(
             resampling.Line(knots_z, stack.step, settings.interpolator),
             lines[lean - 1],
             lines[kept - 1],
             (targets[0], targets[lean], targets[kept]),
-            corner[0] + index * step[0],
+            corner[0] + along * step[0],
         )
 
-        def put(place: int, hu: Image) -> None:
-            image = frame.put(hu)
-            sheared.put(place, image if leaning == 0 else image.T)
+        def store(index: int, hu: Image) -> None:
+            image = order.apply(hu)
+            sheared.add_slice(index, image if leaning == 0 else image.T)
 
-        arrive(range(len(stack.slices)), put)
+        arrive(range(len(stack.slices)), store)
         ct = npz.empty(shape, np.int16)
         sheared.fill(ct.transpose(0, lean, kept), settings.clip_hu, share)
     return Volume(ct, spacing, stack.origin + axes @ low, axes), 0
@@ -504,11 +504,13 @@ def _twice_sheared(
     """Resample a stack whose slices lean both ways: no order of passes along axes does that."""
     slices = np.empty((len(stack.slices), *_shape(stack)), np.float32)
     arrive(range(len(slices)), slices.__setitem__)
-    places = _places_z(stack, settings)
-    if not np.allclose(np.diff(places), stack.step):
-        count = int(np.ceil(places[-1] / stack.step - 1e-6)) + 1
+    positions = _positions_z(stack, settings)
+    if not np.allclose(np.diff(positions), stack.step):
+        count = int(np.ceil(positions[-1] / stack.step - 1e-6)) + 1
         even = stack.step * np.arange(count, dtype=np.float64)
-        along = resampling.axis(places, even, step=stack.step, interpolator=settings.interpolator)
+        along = resampling.axis(
+            positions, even, step=stack.step, interpolator=settings.interpolator
+        )
         whole = np.empty((along.size, *slices.shape[1:]), np.float32)
         for block in along.blocks:
             part = slices[block.low : block.high].reshape(block.high - block.low, -1)

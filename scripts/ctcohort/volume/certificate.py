@@ -28,7 +28,7 @@ TISSUE_SHARE = 0.02
 BODY_HU = -300
 BONE_HU = 300
 BONE_SHARE = 0.002
-"""Share of the body's voxels that must be bone for its place to mean anything."""
+"""Share of the body's voxels that must be bone for its index to mean anything."""
 
 EVERY = 4
 """The histogram, body and bone are taken from every fourth row and column; clipped and padded
@@ -169,16 +169,16 @@ def measure(
     low, high = map(hu.dtype.type, clip)
     if mask is not None:
         sparse[mask[::EVERY, ::EVERY]] = -np.inf
-    places = sparse * (1 / BIN_HU)
-    places += 1 - MEASURED_FROM_HU / BIN_HU
-    np.clip(places, 0, BINS + 1, out=places)
+    bins_of = sparse * (1 / BIN_HU)
+    bins_of += 1 - MEASURED_FROM_HU / BIN_HU
+    np.clip(bins_of, 0, BINS + 1, out=bins_of)
     return Certificate(
         voxels=hu.size,
         padded=hu.size - kept.size,
         unapplied=unapplied,
         low=int(np.count_nonzero(kept < low)),
         high=int(np.count_nonzero(kept > high)),
-        bins=np.bincount(places.astype(np.intp).ravel(), minlength=BINS + 2),
+        bins=np.bincount(bins_of.astype(np.intp).ravel(), minlength=BINS + 2),
         body=_located(sparse > BODY_HU, posterior),
         bone=_located(sparse > BONE_HU, posterior),
         sparse=[_compared(hu, mask)],

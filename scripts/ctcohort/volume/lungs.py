@@ -74,17 +74,17 @@ class Lungs:
 
     def __init__(self, depths: Array, spacing: tuple[float, float]) -> None:
         wanted = np.linspace(0, len(depths) - 1, 1 + round(float(depths[-1]) / GRID_MM))
-        places = np.unique(wanted.round().astype(int))
-        self._index = {int(place): index for index, place in enumerate(places)}
-        self._depths = depths[places]
+        indices = np.unique(wanted.round().astype(int))
+        self._order = {int(index): number for number, index in enumerate(indices)}
+        self._depths = depths[indices]
         self._every = [max(1, round(GRID_MM / mm)) for mm in spacing]
         self._mm = [mm * every for mm, every in zip(spacing, self._every, strict=True)]
-        self._body: list[NDArray[np.bool_]] = [np.zeros((0, 0), bool)] * len(places)
+        self._body: list[NDArray[np.bool_]] = [np.zeros((0, 0), bool)] * len(indices)
         self._lung = list(self._body)
 
-    def put(self, place: int, hu: NDArray[Any], mask: NDArray[np.bool_] | None) -> None:
-        """Take in slice `place`, HU (rows, columns) and where it is padded; several threads may."""
-        if place not in self._index:
+    def add_slice(self, index: int, hu: NDArray[Any], mask: NDArray[np.bool_] | None) -> None:
+        """Take in slice `index`, HU (rows, columns) and where it is padded; several threads may."""
+        if index not in self._order:
             return
         every = slice(None, None, self._every[0]), slice(None, None, self._every[1])
         sparse = hu[every]
@@ -92,7 +92,7 @@ class Lungs:
         if mask is not None:
             body &= ~mask[every]
             lung &= ~mask[every]
-        self._body[self._index[place]], self._lung[self._index[place]] = body, lung
+        self._body[self._order[index]], self._lung[self._order[index]] = body, lung
 
     def measures(self) -> Lung:
         """Return what the slices that were taken in hold."""

@@ -132,15 +132,15 @@ class Straight:
         """No slice before this is used any more."""
         self._room = _Room(y, x)
 
-    def put(self, place: int, hu: NDArray[Any]) -> None:
-        """Take in slice `place`, HU (rows, columns); several threads may.
+    def add_slice(self, index: int, hu: NDArray[Any]) -> None:
+        """Take in slice `index`, HU (rows, columns); several threads may.
 
         What is kept is in multiples of `BETWEEN_UNIT`. A slice that lies between two blocks is not:
         it would take the row of one that is used, whichever thread came last.
         """
-        if place < self._first:
+        if index < self._first:
             return
-        wide = self._ring[place % self._tallest].reshape(self._y.size, self._x.size)
+        wide = self._ring[index % self._tallest].reshape(self._y.size, self._x.size)
         self._room.resample(hu, wide)
 
     def volume(
@@ -150,7 +150,7 @@ class Straight:
 
         Parameters
         ----------
-        arrive : calls `put` for each of the places it is given, which come from the head
+        arrive : calls `add_slice` for each of the indices it is given, which come from the head
         clip : (low, high) HU, applied again because splines overshoot
         share : how work is shared out to threads
 
@@ -190,7 +190,7 @@ class Sheared:
 
     Where a voxel lies across the slices follows from the slice and from one of the two axes in
     it: the leaning one. So slices are resampled in their plane as they come, and then along z with
-    weights of its own for every place on the leaning axis. That is the one three-dimensional
+    weights of its own for every index on the leaning axis. That is the one three-dimensional
     spline of a one-step resampling, in another order. What no slice covers becomes air.
 
     Parameters
@@ -217,11 +217,11 @@ class Sheared:
         # multiples of BETWEEN_UNIT below 16384 HU, which float32 holds exactly
         self._planes = np.empty((len(z.knots), axes[0].size, axes[1].size), np.float32)
 
-    def put(self, place: int, hu: NDArray[Any]) -> None:
-        """Take in slice `place`, HU (leaning axis, kept axis); several threads may."""
+    def add_slice(self, index: int, hu: NDArray[Any]) -> None:
+        """Take in slice `index`, HU (leaning axis, kept axis); several threads may."""
         wide = self._room.wide()
         self._room.resample(hu, wide)
-        self._planes[place] = wide
+        self._planes[index] = wide
 
     def fill(
         self, volume: NDArray[np.int16], clip: tuple[float, float], share: Share = map
@@ -307,18 +307,18 @@ def sheared(
     resample.SetOutputPixelType(sitk.sitkFloat32)
     resampled = resample.Execute(sitk.GetImageFromArray(volume))
     made = npz.empty(size, np.int16)
-    for place, plane in enumerate(sitk.GetArrayViewFromImage(resampled)):
-        made[place] = np.rint(np.clip(plane, *clip))
+    for index, plane in enumerate(sitk.GetArrayViewFromImage(resampled)):
+        made[index] = np.rint(np.clip(plane, *clip))
     return made
 
 
 def round_hu(hu: Array) -> None:
-    """Round HU to `HU_UNIT`, in place."""
+    """Round HU to `HU_UNIT`, in index."""
     _round(hu, HU_UNIT)
 
 
 def _round(values: Array, unit: float) -> None:
-    """Round to multiples of `unit`, a power of two, in place."""
+    """Round to multiples of `unit`, a power of two, in index."""
     values *= 1 / unit
     np.rint(values, out=values)
     values *= unit

@@ -24,9 +24,9 @@ def is_proven(path: Path) -> bool:
         ct, metadata = chunked.unpacked(content)
     except ValueError:
         return False
-    place = [number for key in chunked.PLACE for number in _flat(metadata[key])]
+    location = [number for key in chunked.PLACE for number in _flat(metadata[key])]
     return (
-        all(isinstance(number, float) and math.isfinite(number) for number in place)
+        all(isinstance(number, float) and math.isfinite(number) for number in location)
         and _SHA256.fullmatch(str(metadata[chunked.SOURCE])) is not None
         and max(-int(ct.min()), int(ct.max()) + 1) <= NO_TEXT_HU
         and chunked.packed(ct, metadata) == content

@@ -87,27 +87,27 @@ def in_file(path: Path) -> Iterator[tuple[str, str]]:
     yield from _in_bytes(path.read_bytes(), path.suffix)
 
 
-def _in_bytes(data: bytes, suffix: str = "", place: str = "", depth: int = 0) -> Iterator[Any]:
+def _in_bytes(data: bytes, suffix: str = "", location: str = "", depth: int = 0) -> Iterator[Any]:
     """Place and kind of what is found in a file's, a member's or a field's content.
 
     What is not what its first bytes say, or cannot be read to its end, is searched as it is.
     """
     try:
-        yield from _in_content(data, suffix, place, depth)
+        yield from _in_content(data, suffix, location, depth)
     except UNREADABLE:
-        yield from _in_text(data, "", f"{place}, " if place else "", depth)
+        yield from _in_text(data, "", f"{location}, " if location else "", depth)
 
 
-def _in_content(data: bytes, suffix: str, place: str, depth: int) -> Iterator[tuple[str, str]]:
-    inside = f"{place}, " if place else ""
+def _in_content(data: bytes, suffix: str, location: str, depth: int) -> Iterator[tuple[str, str]]:
+    inside = f"{location}, " if location else ""
     if depth > DEPTH:
-        yield f"{place or 'the content'}", "packed too deep to be searched"
+        yield f"{location or 'the content'}", "packed too deep to be searched"
     elif data[:2] == b"\x1f\x8b":
-        yield from _in_gzip(data, suffix, place, depth)
+        yield from _in_gzip(data, suffix, location, depth)
     elif data[:3] == b"BZh":
-        yield from _in_stream(data, bz2.BZ2Decompressor(), place, depth)
+        yield from _in_stream(data, bz2.BZ2Decompressor(), location, depth)
     elif data[:2] in _ZLIB:
-        yield from _in_stream(data, zlib.decompressobj(), place, depth)
+        yield from _in_stream(data, zlib.decompressobj(), location, depth)
     elif data[:4] == b"PK\x03\x04":
         yield from _in_zip(data, inside, depth)
     elif data[:8] == _PNG:
@@ -143,18 +143,18 @@ def _base64_in(data: bytes) -> Iterator[re.Match[bytes]]:
             yield found
 
 
-def _in_base64(text: bytes, place: str, depth: int) -> Iterator[tuple[str, str]]:
+def _in_base64(text: bytes, location: str, depth: int) -> Iterator[tuple[str, str]]:
     try:
         data = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
         return
-    yield from _in_bytes(data, "", place, depth + 1)
+    yield from _in_bytes(data, "", location, depth + 1)
     for bits in (15, -15):  # with zlib's header, and without any
         unpacker = zlib.decompressobj(bits)
         with suppress(zlib.error):
             unpacked = unpacker.decompress(data)
             if unpacker.eof:
-                yield from _in_bytes(unpacked, "", place, depth + 1)
+                yield from _in_bytes(unpacked, "", location, depth + 1)
 
 
 def _in_csv(data: bytes, hits: list[Hit]) -> Iterator[tuple[str, str]]:
@@ -165,9 +165,9 @@ def _in_csv(data: bytes, hits: list[Hit]) -> Iterator[tuple[str, str]]:
     """
     csv.field_size_limit(2**31 - 1)
     spans: list[tuple[int, int, Hit]] = []
-    line, place = 1, 0
+    line, location = 1, 0
     for hit in sorted(hits, key=lambda hit: hit.start):
-        line, place = line + data.count(b"\n", place, hit.start), hit.start
+        line, location = line + data.count(b"\n", location, hit.start), hit.start
         spans.append((line, line + data.count(b"\n", hit.start, hit.end), hit))
     lines = {number for first, last, _ in spans for number in range(first, last + 1)}
     in_fields: dict[int, Counter[str]] = {}
@@ -222,42 +222,42 @@ def _in_json(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
     content = json.loads(data)
     if not any(_base64_in(data)) and not any(_IDENTITIES.hits(data)):
         return
-    for place, value in _scalars(content, "", number=False):
-        where = f"{inside}{place}"
+    for location, value in _scalars(content, "", number=False):
+        where = f"{inside}{location}"
         if isinstance(value, str):
             yield from ((where, kind) for _, kind in _in_text(value.encode(), "", "", depth))
         else:
             yield from ((where, hit.kind) for hit in _IDENTITIES.hits(str(value).encode()))
 
 
-def _scalars(content: Any, place: str, *, number: bool) -> Iterator[tuple[str, Any]]:
-    """Every key and value with its place, but no number where numbers are counts."""
+def _scalars(content: Any, location: str, *, number: bool) -> Iterator[tuple[str, Any]]:
+    """Every key and value with its location, but no number where numbers are counts."""
     if isinstance(content, dict):
         for key, value in content.items():
-            yield f"a key of {place or 'the top'}", key
-            below = f"{place}.{key}" if place else key
+            yield f"a key of {location or 'the top'}", key
+            below = f"{location}.{key}" if location else key
             yield from _scalars(value, below, number=number or key in NUMBERS)
     elif isinstance(content, list):
         for index, value in enumerate(content):
-            yield from _scalars(value, f"{place}[{index}]", number=number)
+            yield from _scalars(value, f"{location}[{index}]", number=number)
     elif content is not None and not (number and _is_number(content)):
-        yield place or "the top", content
+        yield location or "the top", content
 
 
-def _in_gzip(data: bytes, suffix: str, place: str, depth: int) -> Iterator[tuple[str, str]]:
+def _in_gzip(data: bytes, suffix: str, location: str, depth: int) -> Iterator[tuple[str, str]]:
     unpacker = zlib.decompressobj(31)
     content = unpacker.decompress(data)
     if data[3]:  # a file name, a comment or an extra field
         yield from _in_text(data[: 1 << 16], "", "gzip header, ", depth)
-    inner = place or "unpacked"
+    inner = location or "unpacked"
     yield from _in_bytes(content, "" if suffix == ".gz" else suffix, inner, depth + 1)
     if unpacker.unused_data:
         yield from _in_bytes(unpacker.unused_data, "", "after the gzip stream", depth + 1)
 
 
-def _in_stream(data: bytes, unpacker: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:
+def _in_stream(data: bytes, unpacker: Any, location: str, depth: int) -> Iterator[tuple[str, str]]:
     """A bzip2 or zlib stream."""
-    inside = f"{place}, " if place else ""
+    inside = f"{location}, " if location else ""
     content = unpacker.decompress(data)
     yield from _in_bytes(content, "", f"{inside}unpacked", depth + 1)
     if unpacker.unused_data:
@@ -274,33 +274,33 @@ def _in_zip(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
         name, extra = struct.unpack_from("<HH", data, member.header_offset + 26)
         start = member.header_offset + 30 + name + extra
         rest[start : start + member.compress_size] = b" " * member.compress_size
-    for place, content in enumerate(contents, 1):
-        yield from _in_bytes(content, "", f"{inside}member {place}", depth + 1)
+    for location, content in enumerate(contents, 1):
+        yield from _in_bytes(content, "", f"{inside}member {location}", depth + 1)
     yield from _in_text(bytes(rest), "", f"{inside}between the members, ", depth)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """PNG (W3C) 5.3: length, type, data, checksum."""
-    place = len(_PNG)
-    while place + 12 <= len(data):
-        length = int.from_bytes(data[place : place + 4], "big")
-        kind = data[place + 4 : place + 8]
-        yield kind, data[place + 8 : place + 8 + length]
-        place += 12 + length
+    location = len(_PNG)
+    while location + 12 <= len(data):
+        length = int.from_bytes(data[location : location + 4], "big")
+        kind = data[location + 4 : location + 8]
+        yield kind, data[location + 8 : location + 8 + length]
+        location += 12 + length
         if kind == b"IEND":
             break
-    yield b"after", data[place:]
+    yield b"after", data[location:]
 
 
 def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """WebP container: type, length, data, padded to an even length."""
     end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
-    place = 12
-    while place + 8 <= end:
-        length = int.from_bytes(data[place + 4 : place + 8], "little")
-        yield data[place : place + 4], data[place + 8 : place + 8 + length]
-        place += 8 + length + length % 2
-    yield b"after", data[max(place, end) if place < end else end :]
+    location = 12
+    while location + 8 <= end:
+        length = int.from_bytes(data[location + 4 : location + 8], "little")
+        yield data[location : location + 4], data[location + 8 : location + 8 + length]
+        location += 8 + length + length % 2
+    yield b"after", data[max(location, end) if location < end else end :]
 
 
 def _in_chunks(
@@ -361,8 +361,8 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
                 for column, value in zip(columns, row, strict=True):
                     if value is None or (column in NUMBERS and _is_number(value)):
                         continue
-                    place = f"table {table}, row {number}, column {column}"
-                    yield from ((place, kind) for _, kind in _in_field(value))
+                    location = f"table {table}, row {number}, column {column}"
+                    yield from ((location, kind) for _, kind in _in_field(value))
     except (sqlite3.Error, *UNREADABLE):
         yield from _in_text(path.read_bytes(), "", "", 0)
     finally:

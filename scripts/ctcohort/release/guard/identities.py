@@ -372,8 +372,8 @@ def _joined_numbers(upper: bytes, words: Set[bytes]) -> Iterator[tuple[int, int,
             yield letters.start(), match.end(), letters[0] + match[0][1:]
     for word in words:
         if glued := _PREFIXED.fullmatch(word):
-            for place in re.finditer(_BEFORE + word + _AFTER, upper):
-                yield place.start(), place.end(), glued[1]
+            for location in re.finditer(_BEFORE + word + _AFTER, upper):
+                yield location.start(), location.end(), glued[1]
 
 
 def words_of(paths: Iterable[Path]) -> set[str]:
@@ -386,7 +386,7 @@ def words_of(paths: Iterable[Path]) -> set[str]:
 
 
 def redacted(text: str, identities: Identities) -> str:
-    """`text` with stars for what is found in it: for places that are named in a message."""
+    """`text` with stars for what is found in it: for locations that are named in a message."""
     coded = bytearray(text.encode("utf-8", "surrogateescape"))
     for hit in identities.hits(bytes(coded)):
         coded[hit.start : hit.end] = b"*" * (hit.end - hit.start)

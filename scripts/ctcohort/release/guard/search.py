@@ -1,4 +1,4 @@
-"""Search every file below a folder for identifiers, and name file and place, never the value."""
+"""Search every file below a folder for identifiers, and name file and location, never the value."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Finding:
     """Something that may not be there: which file, where in it, and what kind of thing."""
 
     file: str
-    place: str
+    location: str
     kind: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.place}: {self.kind}"
+        return f"{self.file}: {self.location}: {self.kind}"
 
     @property
     def is_archive_path(self) -> bool:
         """Return True if it is in the path of a file of the folder archive, as the index keeps
         it."""
-        column = self.place.endswith(("column folder", "column name"))
-        located = ".facts.location." in self.place
+        column = self.location.endswith(("column folder", "column name"))
+        located = ".facts.location." in self.location
         return (self.file == "index/folder.sqlite" and column) or (
             self.file.startswith("index/answers/") and located
         )
@@ -53,13 +53,13 @@ class Finding:
 
 
 def summary(findings: Iterable[Finding]) -> list[str]:
-    """One line per file and kind: the first place, and how many more there are."""
-    places: dict[tuple[str, str], list[str]] = {}
+    """One line per file and kind: the first location, and how many more there are."""
+    locations: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
-        places.setdefault((finding.file, finding.kind), []).append(finding.place)
+        locations.setdefault((finding.file, finding.kind), []).append(finding.location)
     return [
         f"{file}: {first}: {kind}" + (f" (and {len(more)} more places)" if more else "")
-        for (file, kind), (first, *more) in places.items()
+        for (file, kind), (first, *more) in locations.items()
     ]
 
 
@@ -151,8 +151,8 @@ def _search_file(folder: Path, path: Path) -> Iterator[Finding]:
 
         if is_proven(path):
             return
-    for place, kind in dict.fromkeys(in_file(path)):
-        yield Finding(shown, redacted(place, sought()), kind)
+    for location, kind in dict.fromkeys(in_file(path)):
+        yield Finding(shown, redacted(location, sought()), kind)
 
 
 def _decoded_name(name: str) -> str:

@@ -39,7 +39,7 @@ _WIDE = "wide"
 class Proof:
     """The result of checking a volume's file.
 
-    `faults` are places with what is wrong there. `wide` says that there are numbers from
+    `faults` are locations with what is wrong there. `wide` says that there are numbers from
     `NO_TEXT_HU` on, so that its voxels must be searched.
     """
 
@@ -65,36 +65,37 @@ def check_volume(path: Path) -> Proof:
 
 
 def _volume_faults(content: bytes) -> Iterator[str]:
-    place = 0
+    location = 0
     directory = b""
     for name, (dtype, shape) in MEMBERS.items():
         member = f"{name}.npy".encode()
-        fixed = content[place : place + 30]
+        fixed = content[location : location + 30]
         if fixed[:4] != b"PK\x03\x04" or len(fixed) < 30:
-            yield f"byte {place}: expected the member {name}.npy"
+            yield f"byte {location}: expected the member {name}.npy"
             return
         version, flags, method, time, day, checksum, packed, size, length, extra = struct.unpack(
             "<HHHHHIIIHH", fixed[4:]
         )
-        if content[place + 30 : place + 30 + length] != member:
-            yield f"byte {place + 30}: expected the member {name}.npy"
+        if content[location + 30 : location + 30 + length] != member:
+            yield f"byte {location + 30}: expected the member {name}.npy"
             return
         if (version, flags, method, time, day, extra) != (20, 0, 8, *_NO_TIME, 0):
             yield f"{name}.npy: its entry has a time stamp, an extra field or another version"
             return
-        start = place + 30 + length
+        start = location + 30 + length
         yield from _member_faults(
             name, content[start : start + packed], dtype, shape, size, checksum
         )
         directory += b"PK\x01\x02" + struct.pack("<H", 20) + fixed[4:]
-        directory += struct.pack("<HHHII", 0, 0, 0, 0o600 << 16, place) + member
-        place = start + packed
-    counts = len(MEMBERS), len(MEMBERS), len(directory), place, 0
+        directory += struct.pack("<HHHII", 0, 0, 0, 0o600 << 16, location) + member
+        location = start + packed
+    counts = len(MEMBERS), len(MEMBERS), len(directory), location, 0
     end = directory + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, *counts)
-    if content[place : place + len(end)] != end:
-        yield f"byte {place}: expected the directory of {len(MEMBERS)} members and no comment"
-    elif len(content) != place + len(end):
-        yield f"byte {place + len(end)}: {len(content) - place - len(end)} bytes after the end"
+    if content[location : location + len(end)] != end:
+        yield f"byte {location}: expected the directory of {len(MEMBERS)} members and no comment"
+    elif len(content) != location + len(end):
+        after = len(content) - location - len(end)
+        yield f"byte {location + len(end)}: {after} bytes after the end"
 
 
 def _member_faults(
