@@ -53,7 +53,7 @@ def arrays() -> Arrays:
 
     def arrive(places: range) -> None:
         for place in places:
-            straight.put(place, hu[place])
+            straight.add_slice(place, hu[place])
 
     return {
         "ct": straight.volume(arrive, (-1000, 1000)),
