@@ -1,4 +1,4 @@
-ENVIRONMENTS = ("archive", "pictures", "select", "volume")
+ENVIRONMENTS = ("archive", "chunked", "pictures", "select", "volume")
 
 
 # `snakemake --sdm conda --conda-create-envs-only environments` makes every environment that a rule

@@ -214,6 +214,7 @@ class Fuzz:
         lines = [line for line in text.splitlines() if line.strip() and line.strip()[:1] != b"#"]
         (folder / "config.yaml").write_bytes(mutated_text(b"\n".join(lines), choice))
         (folder / "reports.csv").write_bytes(REPORTS)
+        (folder / "archive").mkdir()
         yield self.run(
             "snakemake",
             ["--snakefile", str(ROOT / "Snakefile"), "--directory", ".", "--cores", "1",

@@ -26,7 +26,7 @@ def imported(module: ModuleType) -> Iterator[str]:
             relative = "." * node.level + (node.module or "")
             name = importlib.util.resolve_name(relative, package)
             yield name
-            if name in NOT_NEEDED:
+            if name.partition(".")[0] in NOT_NEEDED:
                 continue
             importlib.import_module(name)
             for alias in node.names:
@@ -51,7 +51,7 @@ def main() -> None:
         for module in ours:
             done.add(module.__name__)
             for name in imported(module):
-                if name not in NOT_NEEDED:
+                if name.partition(".")[0] not in NOT_NEEDED:
                     importlib.import_module(name)
     if "ctcohort.dicom.pixels" in sys.modules:
         from ctcohort.dicom.pixels import CODECS, check_decoder

@@ -41,8 +41,11 @@ MODULES = {
 }
 """conda-forge -> the module that is imported, where they differ."""
 
-SNAKEMAKES_OWN = {"jsonschema"}
-"""Imported by `settings.check`, which only the Snakefile calls."""
+SNAKEMAKES_OWN = {"jsonschema", "yaml"}
+"""Imported where a config is loaded and checked, by the Snakefile and commands of its Python."""
+
+OPTIONAL = {"botocore", "google"}
+"""Imported for logins of clouds alone, which say what to install."""
 
 PROBE = Path(__file__).with_name("loaded_modules.py")
 
@@ -147,7 +150,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def probe(python: Path, env: Path) -> subprocess.CompletedProcess[str]:
-    arguments = [str(SCRIPTS), " ".join(scripts_of(env)), " ".join(SNAKEMAKES_OWN)]
+    arguments = [str(SCRIPTS), " ".join(scripts_of(env)), " ".join(SNAKEMAKES_OWN | OPTIONAL)]
     clean = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
     return subprocess.run(
         [str(python), "-I", "-B", str(PROBE), *arguments],

@@ -15,10 +15,11 @@ from pydicom.encaps import encapsulate, generate_frames
 
 from ctcohort.base.faults import Fault
 from ctcohort.dicom import pixels
-from ctcohort.dicom.pixels import Padding, check_decoder, is_padding, padding_of, stored_values
+from ctcohort.dicom.pixels import Padding, check_decoder, padding_of, stored_values
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import make_series, write_files
+from ctcohort.volume.padding import is_padding
 
 # Padding
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,6 +15,8 @@ SLURM = "docs/hpc.md"
 
 HOURS = "docs/reliability.md"
 """Its commands take an hour each; what they run has tests of its own."""
+
+pytestmark = pytest.mark.xdist_group("documents")  # one after the other in one place
 
 HERE = ("README.md", "docs/report.md", "docs/release.md", "docs/using-the-data.md")
 
@@ -74,9 +75,12 @@ def test_the_release_s_commands(place: Place) -> None:
 
 
 def test_the_commands_that_use_the_data(place: Place) -> None:
-    (block,) = blocks(ROOT / "docs" / "using-the-data.md")
-    place.run(block)
-    one = place.workflow / "trn00001.nii.gz"
-    assert one.read_bytes()[:2] == b"\x1f\x8b"
-    assert len(list((place.working / "nifti").glob("*.nii.gz"))) == 7
-    Path(one).unlink()
+    for block in blocks(ROOT / "docs" / "using-the-data.md"):
+        place.run(block)
+    nifti, chunked = (place.workflow / f"trn00001.{kind}" for kind in ("nii.gz", "b2nd"))
+    assert nifti.read_bytes()[:2] == b"\x1f\x8b"
+    assert chunked.stat().st_size
+    for folder, ending in (("nifti", ".nii.gz"), ("chunked", ".b2nd")):
+        assert len(list((place.working / folder).glob(f"*{ending}"))) == 7
+    nifti.unlink()
+    chunked.unlink()

@@ -20,13 +20,7 @@ from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.reasons import SERIES_REASONS
 from ctcohort.config.settings import VolumeSettings
 from ctcohort.dicom.headers import KEYWORDS, Header, header_of, text_of
-from ctcohort.dicom.pixels import (
-    PIXEL_KEYWORDS,
-    check_decoder,
-    is_padding,
-    padding_of,
-    stored_values,
-)
+from ctcohort.dicom.pixels import PIXEL_KEYWORDS, check_decoder, padding_of, stored_values
 from ctcohort.dicom.reading import open_file, pixel_bytes
 from ctcohort.dicom.regions import regions
 from ctcohort.series.facts import facts_of
@@ -36,6 +30,7 @@ from ctcohort.volume import npz, resampling
 from ctcohort.volume.certificate import Certificate, measure
 from ctcohort.volume.faces import face_possible
 from ctcohort.volume.lungs import Lung, Lungs
+from ctcohort.volume.padding import is_padding
 from ctcohort.volume.record import DroppedSlice, ScanRecord
 
 Array = NDArray[np.float64]

@@ -53,8 +53,13 @@ function drawMarks() {
 const markOf = (i) => h("span", { class: `mark ${verdict(i)}`, "data-mark": i }, verdict(i));
 
 // reviews.csv
-const field = (text) =>
-  /[",\r\n]|^[\s#]|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+// As the tables of the workflow: an apostrophe before what a spreadsheet would take for a formula.
+const isFormula = (text) =>
+  /^'*[=+\-@\t\r][\s\S]/.test(text) && !/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text);
+const field = (plain) => {
+  const text = isFormula(plain) ? `'${plain}` : plain;
+  return /[",\r\n]|^[\s#]|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
 const csv = (rows) => rows.map((row) => `${row.map(field).join(",")}\n`).join("");
 function parse(text) {
   text = text.replace(/^\uFEFF/, "");
