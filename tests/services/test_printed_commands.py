@@ -95,6 +95,6 @@ def test_conda(place: Place, page: list[str], expected: dict[str, bytes], tmp_pa
     assert here.created() == ["ct-cohort-workflow"]
     fresh(place)
     place.run(page[RULE_ENVS], PATH=here.path)
-    assert len(here.created()) == 5
+    assert len(here.created()) == 6  # the whole workflow, and five of rules
     assert results(place.working) == expected
     assert os.listdir(f"{place.folder}/shared/ct-cohort-envs")
