@@ -229,7 +229,12 @@ def test_another_attempt_has_more_time_and_memory(survived: Survived) -> None:
         if job["comment"] == victim["comment"] and job["state"] == "COMPLETED"
     )
     assert (victim["limit"], again["limit"]) == ("30:00", "1:00:00")
-    assert int(again["memory"][:-1]) == 2 * int(victim["memory"][:-1])
+    assert megabytes(again["memory"]) == 2 * megabytes(victim["memory"])
+
+
+def megabytes(text: str) -> int:
+    """MB of what Slurm writes as ``512M`` or ``1G``."""
+    return int(text[:-1]) * {"M": 1, "G": 1024}[text[-1]]
 
 
 def test_the_jobs_of_a_lost_node_are_queued_again_by_slurm(survived: Survived) -> None:

@@ -67,7 +67,7 @@ def other(tmp_path: Path) -> dict[str, str]:
 
 def make(workflow: Path, environment: dict[str, str], *arguments: str) -> str:
     done = subprocess.run(
-        ["make", *arguments],
+        ["make", "--no-print-directory", *arguments],
         cwd=workflow,
         env=environment,
         stdout=subprocess.PIPE,
