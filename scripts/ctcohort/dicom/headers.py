@@ -1,19 +1,19 @@
 """The facts of one instance, whatever they were read from.
 
 A file, a DICOM JSON answer (PS3.18 F) and a C-FIND identifier (PS3.4 C.4.1) all become a pydicom
-`Dataset`, and `header_of` takes the same facts from each: selection and the geometry verdict never
-know which archive answered.
+`Dataset`, and `header_of` takes the same facts from each: neither the choice of a series nor its
+geometry depends on which archive answered.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
@@ -93,6 +93,8 @@ LOOKUP_TABLE = "MODALITY LUT"
 FAR_MM = 1e6
 """No position, direction or spacing is larger: what is, was damaged."""
 
+
+_Kind = TypeVar("_Kind")
 
 MAX_FRAMES = 10_000
 """Frames of an instance that are read, and one more, so that too many are seen to be too many."""
@@ -247,55 +249,53 @@ def patient_mark(patient_id: str, key: bytes) -> str:
 
 def pack(headers: Sequence[Header]) -> dict[str, Any]:
     """Headers as JSON: a fact that all of them share is written once, the others as lists."""
-    columns: dict[str, Any] = {}
-    for field in fields(Header):
-        values = [
-            [asdict(frame) for frame in header.frames]
-            if field.name == "frames"
-            else getattr(header, field.name)
-            for header in headers
-        ]
-        if field.name == "frames":
-            columns[field.name] = _pack_frames(values)
-        elif values and all(value == values[0] for value in values):
-            columns[field.name] = {"all": values[0]}
-        else:
-            columns[field.name] = {"each": values}
-    return {"count": len(headers), "facts": columns}
+    facts = {
+        name: _pack_frames(values) if name == "frames" else _pack(values)
+        for name, values in _columns(Header, headers)
+    }
+    return {"count": len(headers), "facts": facts}
 
 
 def unpack(packed: dict[str, Any]) -> list[Header]:
     """The inverse of `pack`."""
     count = packed["count"]
-    columns: dict[str, list[Any]] = {
+    columns = {
         name: _unpack_frames(value) if name == "frames" else _unpack(value, count)
         for name, value in packed["facts"].items()
     }
-    return [
-        Header(**{name: values[index] for name, values in columns.items()})
-        for index in range(count)
-    ]
+    return _made(Header, columns, count)
 
 
-def _pack_frames(instances: list[list[dict[str, Any]]]) -> dict[str, Any]:
+def _pack_frames(instances: list[tuple[Frame, ...]]) -> dict[str, Any]:
     frames = [frame for instance in instances for frame in instance]
-    facts = {}
-    for field in fields(Frame):
-        values = [frame[field.name] for frame in frames]
-        same = bool(values) and all(value == values[0] for value in values)
-        facts[field.name] = {"all": values[0]} if same else {"each": values}
+    facts = {name: _pack(values) for name, values in _columns(Frame, frames)}
     return {"counts": [len(instance) for instance in instances], "facts": facts}
 
 
 def _unpack_frames(packed: dict[str, Any]) -> list[tuple[Frame, ...]]:
     total = sum(packed["counts"])
     columns = {name: _unpack(value, total) for name, value in packed["facts"].items()}
-    frames = [
-        Frame(**{name: _tuple(values[index]) for name, values in columns.items()})
-        for index in range(total)
-    ]
-    following = iter(frames)
+    following = iter(_made(Frame, columns, total))
     return [tuple(islice(following, count)) for count in packed["counts"]]
+
+
+def _columns(
+    kind: type[Header | Frame], rows: Sequence[Header | Frame]
+) -> Iterator[tuple[str, list[Any]]]:
+    """Name of each fact, and its values."""
+    return ((one.name, [getattr(row, one.name) for row in rows]) for one in fields(kind))
+
+
+def _made(kind: Callable[..., _Kind], columns: dict[str, list[Any]], count: int) -> list[_Kind]:
+    return [
+        kind(**{name: _tuple(values[index]) for name, values in columns.items()})
+        for index in range(count)
+    ]
+
+
+def _pack(values: list[Any]) -> dict[str, Any]:
+    same = bool(values) and all(value == values[0] for value in values)
+    return {"all": values[0]} if same else {"each": values}
 
 
 def _unpack(value: dict[str, Any], count: int) -> list[Any]:
