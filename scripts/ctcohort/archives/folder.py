@@ -19,19 +19,25 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-from pydicom.tag import Tag
 
 from ctcohort.archives.protocol import Arrived, FoundSeries, Query, nobody
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.files import copy, delete, seal
 from ctcohort.base.naming import is_uid
 from ctcohort.base.seals import assert_unchanged, seal_of
-from ctcohort.dicom.headers import KEYWORDS, Header, header_of, pack, patient_mark, unpack
+from ctcohort.dicom.headers import (
+    TAGS,
+    Header,
+    header_of_file,
+    pack,
+    patient_mark,
+    text_of,
+    unpack,
+)
 from ctcohort.dicom.reading import UNDEFINED, NotDicom, open_file
 
 BATCH = 512
@@ -88,8 +94,6 @@ MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR (PS3.4 I.4)."""
 
 _PLACES = ",".join("?" * len(_LOST))
-
-_TAGS = [Tag(keyword) for keyword in KEYWORDS]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -520,22 +524,16 @@ def _instance(path: Path, size: int, key: bytes) -> tuple[object, ...]:
     try:
         with open(path, "rb") as stream:
             first = stream.read(132)
-            file = open_file(stream, _TAGS)
+            file = open_file(stream, TAGS)
     except OSError:
         raise _PassedOver("forbidden") from None
     except NotDicom:
         raise _PassedOver("not_dicom" if _is_other_kind(first) else "unrecognised") from None
     except Exception:  # whatever pydicom and zlib make of damaged bytes
         raise _PassedOver("unreadable") from None
-    with suppress(NotImplementedError):  # an unknown VR: what the file holds decides
-        if str(file.dataset.file_meta.get("MediaStorageSOPClassUID", "")) == MEDIA_DIRECTORY:
-            raise _PassedOver("dicomdir")
-    header = header_of(
-        file.dataset,
-        key=key,
-        transfer_syntax=file.transfer_syntax,
-        pixels=file.start is not None,
-    )
+    if text_of(file.dataset.file_meta, "MediaStorageSOPClassUID") == MEDIA_DIRECTORY:
+        raise _PassedOver("dicomdir")
+    header = header_of_file(file, key=key)
     uids = (header.sop_instance_uid, header.series_uid)
     if not all(map(is_uid, uids)) or not (header.study_uid == "" or is_uid(header.study_uid)):
         raise _PassedOver("no_uid")

@@ -9,20 +9,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydicom.tag import Tag
-
 from ctcohort.archives.manners import Manners
 from ctcohort.archives.protocol import FoundSeries, Query
 from ctcohort.archives.retrying import Patience
 from ctcohort.base.faults import InputError
 from ctcohort.base.naming import name_of
 from ctcohort.base.workdir import Workdir
-from ctcohort.dicom.headers import KEYWORDS, Header, header_of, patient_mark
+from ctcohort.dicom.headers import TAGS, Header, header_of_file, patient_mark
 from ctcohort.dicom.reading import open_file
 
 _Row = TypeVar("_Row")
-
-_TAGS = [Tag(keyword) for keyword in KEYWORDS]
 
 
 class NetworkArchive(ABC, Generic[_Row]):
@@ -149,13 +145,7 @@ class NetworkArchive(ABC, Generic[_Row]):
     def read_file(self, path: Path) -> Header:
         """Return the header of a file."""
         with open(path, "rb") as stream:
-            file = open_file(stream, _TAGS)
-        return header_of(
-            file.dataset,
-            key=self.key,
-            transfer_syntax=file.transfer_syntax,
-            pixels=file.start is not None,
-        )
+            return header_of_file(open_file(stream, TAGS), key=self.key)
 
 
 class _Note:

@@ -23,6 +23,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag, Tag
 
 from ctcohort.base.naming import normal_mrn
+from ctcohort.dicom.reading import DicomFile
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
@@ -78,6 +79,8 @@ KEYWORDS = (
     "PerFrameFunctionalGroupsSequence",
 )
 """What is read of an instance, and all that is ever kept: no name, no birth date."""
+
+TAGS = [Tag(keyword) for keyword in KEYWORDS]
 
 _INTEGERS = {"US": (2, False), "SS": (2, True), "UL": (4, False), "SL": (4, True)}
 """Bytes and signedness of the binary integers (PS3.5 6.2)."""
@@ -229,6 +232,16 @@ def header_of(
         signed=None if signed is None else signed == 1,
         frame_count=_integer(dataset, "NumberOfFrames") or 1,
         pixels=pixels,
+    )
+
+
+def header_of_file(file: DicomFile, *, key: bytes) -> Header:
+    """Take the facts from a file of which (at least) `TAGS` were read; see `header_of`."""
+    return header_of(
+        file.dataset,
+        key=key,
+        transfer_syntax=file.transfer_syntax,
+        pixels=file.start is not None,
     )
 
 
