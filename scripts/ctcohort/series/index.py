@@ -49,15 +49,15 @@ def rows_of(
     try:
         with archive.serving(accession):
             answer = None if archive.answers_are_free else cache.load(accession)
-            if answer is None or not answer.final or answer.query != query:
-                answer = Answer(archive.find(query), query=query)
-            reason = _accession_reason(answer, patients)
 
             def keep() -> None:
-                if answer.series and not archive.answers_are_free:
+                if answer and answer.series and not archive.answers_are_free:
                     cache.save(accession, answer)
 
-            keep()
+            if answer is None or not answer.final or answer.query != query:
+                answer = Answer(archive.find(query), query=query)
+                keep()
+            reason = _accession_reason(answer, patients)
             candidates = (
                 [] if reason else _choose_among(answer, query, archive, series, volume, keep)
             )
@@ -83,8 +83,8 @@ def rows_of(
         )
         yield blank_row(accession, "no_answer")
         return
-    if answer.series:
-        cache.save(accession, answer)
+    if answer.series and archive.answers_are_free:
+        cache.save(accession, answer)  # not written until all is known: asking again is free
     arriving = [candidate for candidate in candidates if candidate.reason == "still_arriving"]
     for candidate in arriving:
         print(
