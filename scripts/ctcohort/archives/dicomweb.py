@@ -132,7 +132,7 @@ class DicomwebArchive(NetworkArchive[Row]):
             rows = self._series_of(uid, study, patience)
             counts = [self.instance_count(row) for row in rows]
             if counts.count(0) == 1:  # its count is what the study's leaves
-                rest = _count(study, "NumberOfStudyRelatedInstances") - sum(counts)
+                rest = self.count_of(study, "NumberOfStudyRelatedInstances") - sum(counts)
                 counts[counts.index(0)] = max(0, rest)
             found += [
                 self._found(study, row, instances)
@@ -162,17 +162,8 @@ class DicomwebArchive(NetworkArchive[Row]):
         if len(rows) == len(listed):
             if len(rows) >= series.instances and self._tells_all(series, rows, told):
                 return list(told.values())
-            headers = self.look(series, listed, list(told.values()))
-        else:
-            headers = self.look(series, listed)
-        if not headers:
-            raise Fault(
-                "archive_unreachable",
-                f"the archive counts {series.instances} instances in a series and gives none; run"
-                " again later",
-                transient=True,
-            )
-        return headers
+            return self.look(series, listed, list(told.values()))
+        return self.look(series, listed)
 
     def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
         """One stream for a series of which nothing is there yet; else one request per instance."""
@@ -228,8 +219,8 @@ class DicomwebArchive(NetworkArchive[Row]):
         return []
 
     def _series_of(self, uid: str, study: Row, patience: Patience) -> list[Row]:
-        path, count = f"/studies/{uid}/series", _count(study, "NumberOfStudyRelatedSeries")
-        return self._search("series", path, [], patience, count=count)
+        count = self.count_of(study, "NumberOfStudyRelatedSeries")
+        return self._search("series", f"/studies/{uid}/series", [], patience, count=count)
 
     def _found(self, study: Row, row: Row, instances: int) -> FoundSeries:
         modality = text_of(row, "Modality")
@@ -518,11 +509,6 @@ class _Transfer:
     @property
     def path(self) -> str:
         return f"/studies/{self.study}/series/{self.series}"
-
-
-def _count(row: Row, keyword: str) -> int:
-    text = text_of(row, keyword)
-    return int(text) if text.isdecimal() else 0
 
 
 def _silence(row: Row | None, series: str) -> float:

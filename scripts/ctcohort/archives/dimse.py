@@ -47,6 +47,7 @@ from ctcohort.dicom.headers import (
     SECONDARY_CAPTURE,
     Header,
     header_of,
+    text_of,
 )
 
 CONNECT_SECONDS = 10.0
@@ -159,7 +160,7 @@ class DimseArchive(NetworkArchive[Dataset]):
     @staticmethod
     def text_of(row: Dataset, keyword: str) -> str:
         """See `network.NetworkArchive.text_of`."""
-        return _text(row, keyword)
+        return text_of(row, keyword)
 
     def prepare(self, *, threads: int) -> None:  # noqa: ARG002
         """C-ECHO, and a C-FIND for a study that cannot exist.
@@ -203,7 +204,7 @@ class DimseArchive(NetworkArchive[Dataset]):
                 SOPClassUID="",
                 InstanceAvailability="",
             )
-            series = {_text(row, "SeriesInstanceUID"): row for row in rows}
+            series = {text_of(row, "SeriesInstanceUID"): row for row in rows}
             found += [
                 self._found(study, row, patience)
                 for series_uid, row in series.items()
@@ -235,15 +236,7 @@ class DimseArchive(NetworkArchive[Dataset]):
                 )
                 for header in found
             ]
-        headers = self.look(series, set(rows))
-        if not headers:
-            raise Fault(
-                "archive_unreachable",
-                f"the archive counts {series.instances} instances in a series and gives none; run"
-                " again later",
-                transient=True,
-            )
-        return headers
+        return self.look(series, set(rows))
 
     def fetch(self, instances: Sequence[Header], into: Path, arrived: Arrived = nobody) -> None:
         """The whole series where nothing of it is there yet; else lists of instances."""
@@ -272,8 +265,8 @@ class DimseArchive(NetworkArchive[Dataset]):
         return self._find(patience, "STUDY", **_STUDY | {"AccessionNumber": number})
 
     def _found(self, study: Dataset, row: Dataset, patience: Patience) -> FoundSeries:
-        study_uid, series_uid = self.study_uid(study), _text(row, "SeriesInstanceUID")
-        modality, sop_class = _text(row, "Modality"), _text(row, "SOPClassUID")
+        study_uid, series_uid = self.study_uid(study), text_of(row, "SeriesInstanceUID")
+        modality, sop_class = text_of(row, "Modality"), text_of(row, "SOPClassUID")
         instances, may_be_more = self.instance_count(row), False
         at_most: int | None = 0
         if modality in ("", "CT"):
@@ -291,7 +284,7 @@ class DimseArchive(NetworkArchive[Dataset]):
         if not images:
             return ""
         uid = min(images)
-        told = _text(images[uid], "SOPClassUID")
+        told = text_of(images[uid], "SOPClassUID")
         if told:
             return told
         with tempfile.TemporaryDirectory(prefix="ct-cohort-") as folder:
@@ -309,8 +302,8 @@ class DimseArchive(NetworkArchive[Dataset]):
         return {
             uid: row
             for row in rows
-            if is_uid(uid := _text(row, "SOPInstanceUID"))
-            and _text(row, "SeriesInstanceUID") in ("", series)
+            if is_uid(uid := text_of(row, "SOPInstanceUID"))
+            and text_of(row, "SeriesInstanceUID") in ("", series)
         }
 
     def _behind(
@@ -378,7 +371,7 @@ class DimseArchive(NetworkArchive[Dataset]):
                     rows.append(row)
         if level == "STUDY":
             for row in rows:
-                self._patients[self.study_uid(row)] = _text(row, "PatientID")
+                self._patients[self.study_uid(row)] = text_of(row, "PatientID")
         return rows
 
     def _rooted(self, model: Any, keys: dict[str, Any]) -> dict[str, Any]:
@@ -748,19 +741,14 @@ def _identifier(level: str, **keys: Any) -> Dataset:
     return identifier
 
 
-def _text(row: Dataset, keyword: str) -> str:
-    value = row.get(keyword)
-    return "" if value is None else str(value).strip(" \0")
-
-
 def _number_of(row: Dataset) -> str:
-    return _text(row, "InstanceNumber")
+    return text_of(row, "InstanceNumber")
 
 
 def _tells_all(row: Dataset) -> bool:
     """Return True if an answer about an image has all that the choice needs; frames are never
     listed."""
-    single = _text(row, "SOPClassUID") not in CT_CLASSES - {CT_IMAGE}
+    single = text_of(row, "SOPClassUID") not in CT_CLASSES - {CT_IMAGE}
     return single and all(keyword in row for keyword in NEEDED)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from ctcohort.archives.manners import Manners
 from ctcohort.archives.protocol import FoundSeries, Query
 from ctcohort.archives.retrying import Patience
-from ctcohort.base.faults import InputError
+from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.naming import name_of
 from ctcohort.base.workdir import Workdir
 from ctcohort.dicom.headers import TAGS, Header, header_of_file, patient_mark
@@ -46,7 +46,7 @@ class NetworkArchive(ABC, Generic[_Row]):
     @staticmethod
     @abstractmethod
     def text_of(row: _Row, keyword: str) -> str:
-        """Return the first value of an attribute as text, empty where the answer has none."""
+        """Return an attribute as text, empty where the answer has no value."""
 
     @abstractmethod
     def studies_with_uid(self, uid: str, patience: Patience) -> Iterable[_Row]:
@@ -82,10 +82,14 @@ class NetworkArchive(ABC, Generic[_Row]):
         """Return the StudyInstanceUID of an answer."""
         return self.text_of(row, "StudyInstanceUID")
 
+    def count_of(self, row: _Row, keyword: str) -> int:
+        """Return an attribute that counts something; 0 where the archive does not say."""
+        count = self.text_of(row, keyword)
+        return int(count) if count.isdecimal() else 0
+
     def instance_count(self, row: _Row) -> int:
         """Return how many instances the archive counts in a series; 0 where it does not say."""
-        count = self.text_of(row, "NumberOfSeriesRelatedInstances")
-        return int(count) if count.isdecimal() else 0
+        return self.count_of(row, "NumberOfSeriesRelatedInstances")
 
     def found_series(
         self, study: _Row, row: _Row, *, instances: int, slices_at_most: int | None
@@ -118,7 +122,25 @@ class NetworkArchive(ABC, Generic[_Row]):
         Where the archive counts more instances than it lists, only the whole series tells whether
         they are there. That is tried once for each count and list, as a note beside the files says;
         after that, what was `told` without the files is returned.
+
+        Raises
+        ------
+        Fault
+            `archive_unreachable`: there is nothing to return.
         """
+        headers = self._looked_at(series, listed, told)
+        if not headers:
+            raise Fault(
+                "archive_unreachable",
+                f"the archive counts {series.instances} instances in a series and gives none; run"
+                " again later",
+                transient=True,
+            )
+        return headers
+
+    def _looked_at(
+        self, series: FoundSeries, listed: set[str], told: Sequence[Header]
+    ) -> list[Header]:
         into = Workdir().partial(name_of(self.manners.accession))
         into.mkdir(parents=True, exist_ok=True)
         note = _Note(into / ".looked_at")
