@@ -17,7 +17,6 @@ def row(accession, *, chosen, size=0, instances=100):
     return {
         "accession": accession,
         "series_uid": "1.2",
-        "selected": chosen,
         "reason": "selected" if chosen else "fewer_slices",
         "slices": instances,
         "instances": instances,

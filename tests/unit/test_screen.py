@@ -230,3 +230,11 @@ def test_the_forecast_counts_the_selected_series_of_the_table(here: Workdir) -> 
     lines = told_forecast(here, CONFIG)
     assert lines[0].startswith("1 scans selected from 2 series: 40 slices")
     assert lines[1].startswith("to fetch: 1 series, about 1.00 GB")
+
+
+def test_the_forecast_reads_the_table_of_an_earlier_release(here: Workdir) -> None:
+    series(here, {"A1": "selected"})
+    lines = told_forecast(here, CONFIG)
+    columns = [column for column in series_table.COLUMNS if column not in series_table.ADDED]
+    write_table(here.series, columns, list(series_table.rows(here.series)), sealed=True)
+    assert told_forecast(here, CONFIG) == lines

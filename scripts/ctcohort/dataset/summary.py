@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from typing import Any
 
-from ctcohort.base.files import read_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import JOB_REASONS, SELECTED
 from ctcohort.base.workdir import Workdir
@@ -55,10 +54,7 @@ def told_forecast(here: Workdir, config: Mapping[str, Any]) -> list[str]:
     """Return what fetching the series in ``series.csv`` will take."""
     if not here.series.exists():
         return []
-    rows = [
-        row | {"selected": row["reason"] == SELECTED}
-        for row in read_table(here.series, series_table.COLUMNS)
-    ]
+    rows = list(series_table.rows(here.series))
     return forecast(rows, config["archive"], keep_raw=config["raw"] == "keep", here=here)
 
 

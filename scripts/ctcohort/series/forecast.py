@@ -11,6 +11,7 @@ from typing import Any
 
 from ctcohort.archives import access_log
 from ctcohort.base.naming import name_of
+from ctcohort.base.reasons import SELECTED
 from ctcohort.base.workdir import Workdir
 from ctcohort.config.hours import Hours
 
@@ -38,8 +39,8 @@ def forecast(
     keep_raw : bool
         Whether DICOM files stay when their volume is verified.
     """
-    chosen = [row for row in rows if row["selected"]]
-    others = [row for row in rows if row.get("series_uid") and not row["selected"]]
+    chosen = [row for row in rows if row["reason"] == SELECTED]
+    others = [row for row in rows if row.get("series_uid") and row["reason"] != SELECTED]
     slices = sum(_number(row, "slices") for row in chosen)
     waiting = [row for row in chosen if not here.received(name_of(str(row["accession"]))).exists()]
     to_fetch = sum(_number(row, "estimated_bytes") for row in waiting)
@@ -49,7 +50,7 @@ def forecast(
         _number(row, "estimated_bytes") or _number(row, "instances") * mean for row in others
     )
     duration = _duration(to_fetch, archive, here.archive_log)
-    reasons = Counter(str(row["reason"]) for row in rows if not row["selected"])
+    reasons = Counter(str(row["reason"]) for row in rows if row["reason"] != SELECTED)
     lost = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return [
         f"{len(chosen)} scans selected from {len(chosen) + len(others)} series: {slices:.0f}"
@@ -92,11 +93,11 @@ def _room(waiting: Sequence[Mapping[str, Any]], size: float, *, keep_raw: bool) 
         lacking.append(f"{(size - free) / 1e9:.1f} GB more")
     if inodes and files > inodes:  # some file systems do not count them
         lacking.append(f"{files - inodes:.0f} files more")
-    verdict = f"too little: it needs {' and '.join(lacking)}" if lacking else "enough"
+    judgement = f"too little: it needs {' and '.join(lacking)}" if lacking else "enough"
     more = "; set raw: delete, or make room" if lacking and keep_raw else ""
     return (
         f"disk: {free / 1e9:.1f} GB free for about {size / 1e9:.2f} GB in {files:.0f} files,"
-        f" volumes not counted: {verdict}{more}"
+        f" volumes not counted: {judgement}{more}"
     )
 
 

@@ -52,14 +52,19 @@ ADDED = frozenset({"lost_slices", "unreadable_files", "varying"})
 _NEEDED = tuple(column for column in COLUMNS if column not in ADDED)
 
 
+def rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield every row; a table of an earlier release lacks the columns in `ADDED`."""
+    return read_table(path, _NEEDED)
+
+
 def selected(path: Path) -> Iterator[dict[str, str]]:
-    """The selected row of each accession that has one."""
-    return (row for row in read_table(path, _NEEDED) if row["reason"] == SELECTED)
+    """Yield the selected row of each accession that has one."""
+    return (row for row in rows(path) if row["reason"] == SELECTED)
 
 
 def accessions(path: Path) -> dict[str, list[dict[str, str]]]:
-    """All rows, by accession."""
-    rows: dict[str, list[dict[str, str]]] = {}
-    for row in read_table(path, _NEEDED):
-        rows.setdefault(row["accession"], []).append(row)
-    return rows
+    """Return all rows, by accession."""
+    candidates: dict[str, list[dict[str, str]]] = {}
+    for row in rows(path):
+        candidates.setdefault(row["accession"], []).append(row)
+    return candidates
