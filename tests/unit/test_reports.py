@@ -412,20 +412,21 @@ def test_chains_of_merged_mrns_end_at_the_one_that_survives(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "pairs",
+    ("pairs", "line"),
     [
-        [("7001", "7001")],
-        [("7001", "7002"), ("7002", "7001")],
-        [("7001", "7002"), ("7002", "7003"), ("7003", "7002")],
-        [("7001", "7002"), ("07001", "7003")],
-        [("7001", "")],
-        [("", "7002")],
+        ([("7001", "7001")], 2),
+        ([("7001", "7002"), ("7002", "7001")], 2),
+        ([("7001", "7002"), ("7002", "7003"), ("7003", "7002")], 2),
+        ([("7009", "7008"), ("7009", "7008"), ("7001", "7001")], 4),
+        ([("7001", "7002"), ("07001", "7003")], 3),
+        ([("7001", "")], 2),
+        ([("", "7002")], 2),
     ],
 )
-def test_merged_mrns_that_lead_nowhere_are_refused_by_row(
-    tmp_path: Path, pairs: list[tuple[str, str]]
+def test_merged_mrns_that_lead_nowhere_are_refused_by_line(
+    tmp_path: Path, pairs: list[tuple[str, str]], line: int
 ) -> None:
-    with pytest.raises(InputError, match=r"m\.csv: row \d") as caught:
+    with pytest.raises(InputError, match=rf"m\.csv: line {line}: ") as caught:
         merged(tmp_path / "m.csv", *pairs)
     assert "700" not in str(caught.value)
 

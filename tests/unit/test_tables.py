@@ -468,7 +468,7 @@ def test_a_mangled_identifier_is_refused_in_them_too(
     ("content", "said"),
     [
         ("accession;MRN;reason\nA1;7001;x\n", "the column MRN would not be read; call it mrn"),
-        ("accession;reason\nA1;x\n;y\n", "row 2 names neither"),
+        ("accession;reason\nA1;x\n;y\n", "line 3 names neither"),
     ],
 )
 def test_a_row_or_column_that_leaves_nobody_out_is_refused(

@@ -35,10 +35,10 @@ def read_exclusions(path: Path | None, merged: Mapping[str, str]) -> tuple[set[s
             f"{path}: the column {unread[0]} would not be read; call it {unread[0].lower()}"
         )
     found: dict[str, set[str]] = {name: set() for name in KEYS}
-    for number, values in enumerate(table.rows(keys, identifiers=keys), 1):
+    for where, values in table.located_rows(keys, identifiers=keys):
         if not any(values):
             raise InputError(
-                f"{path}: row {number} names neither an accession nor an mrn, so that it leaves"
+                f"{path}: {where} names neither an accession nor an mrn, so that it leaves"
                 " nobody out; fill in one, or remove the row"
             )
         for name, value in zip(keys, values, strict=True):

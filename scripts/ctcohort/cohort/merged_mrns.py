@@ -29,19 +29,21 @@ def read_merged_mrns(path: Path | None) -> dict[str, str]:
             f"{path}: expected the columns mrn and merged_into; found {', '.join(table.header)}"
         )
     into: dict[str, str] = {}
-    for number, values in enumerate(table.rows(columns, identifiers=columns), 1):
+    places: dict[str, str] = {}
+    for where, values in table.located_rows(columns, identifiers=columns):
         old, new = map(normal_mrn, values)
         if not old or not new or into.setdefault(old, new) != new:
             raise InputError(
-                f"{path}: row {number}: expected one mrn, and one that it was merged into; a value"
+                f"{path}: {where}: expected one mrn, and one that it was merged into; a value"
                 " is empty, or another row says otherwise"
             )
-    for number, old in enumerate(into, 1):
+        places.setdefault(old, where)
+    for old, where in places.items():
         seen = {old}
         while into[old] in into:
             into[old] = into[into[old]]
             if into[old] in seen:
-                raise InputError(f"{path}: row {number}: is merged, in the end, into itself")
+                raise InputError(f"{path}: {where}: is merged, in the end, into itself")
             seen.add(into[old])
     return into
 

@@ -78,7 +78,13 @@ class Table:
     def rows(
         self, columns: Sequence[str], *, identifiers: Sequence[str] = ()
     ) -> Iterator[tuple[str, ...]]:
-        """Yield the values of `columns`, row by row.
+        """Yield the values of `columns`, row by row; see `located_rows`."""
+        return (values for _, values in self.located_rows(columns, identifiers=identifiers))
+
+    def located_rows(
+        self, columns: Sequence[str], *, identifiers: Sequence[str] = ()
+    ) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield where each row is (``line 3``, as an editor or spreadsheet counts) and its values.
 
         Parameters
         ----------
@@ -113,7 +119,7 @@ class Table:
                 if not isinstance(value, str) and text:
                     lengths[name].add(len(text))
                 texts.append(text)
-            yield tuple(texts)
+            yield f"{source.unit} {number}", tuple(texts)
         self._warn_of_zeros(lengths)
 
     def _warn_of_zeros(self, lengths: dict[str, set[int]]) -> None:
