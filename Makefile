@@ -87,19 +87,19 @@ test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 mutants: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.mutants.run $(MODULES)
+	$(VENV)/bin/python -m benchmarks.mutants.run $(MODULES)
 
 coverage: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(TESTS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(TESTS)
 
 chaos: $(VENV)/.dev
-	PYTHONPATH=scripts $(BIN)/python -m tests.chaos.run --injections $(or $(INJECTIONS),500) $(if $(INJECTIONS),,--write)
+	PYTHONPATH=scripts $(VENV)/bin/python -m tests.chaos.run --injections $(or $(INJECTIONS),500) $(if $(INJECTIONS),,--write)
 
 damage: $(VENV)/.dev
-	PYTHONPATH=scripts $(BIN)/python -m tests.damage.run --write --real $(REAL)
+	PYTHONPATH=scripts $(VENV)/bin/python -m tests.damage.run --write --real $(REAL)
 
 fuzz: $(VENV)/.dev
-	PYTHONPATH=scripts $(BIN)/python -m tests.fuzz.run --mutants $(or $(MUTANTS),20000) $(if $(MUTANTS),,--write)
+	PYTHONPATH=scripts $(VENV)/bin/python -m tests.fuzz.run --mutants $(or $(MUTANTS),20000) $(if $(MUTANTS),,--write)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
