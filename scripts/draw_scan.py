@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ctcohort.base.faults import run
 from ctcohort.base.naming import accession_of
-from ctcohort.page.pictures import draw, draw_scroll, draw_thumbnail
+from ctcohort.page.pictures import draw, draw_scroll, draw_thumbnail, read_volume
 from ctcohort.volume.record import ScanRecord
 
 
@@ -19,13 +19,14 @@ def main() -> None:
     parser.add_argument("--thumbnail", type=Path)
     parser.add_argument("--scroll", type=Path)
     options = parser.parse_args()
+    ct, spacing = read_volume(options.volume)
     if options.picture:
         record = ScanRecord.read(options.record)
-        draw(options.volume, record, accession_of(options.name), options.picture)
+        draw(ct, spacing, record, accession_of(options.name), options.picture)
     if options.thumbnail:
-        draw_thumbnail(options.volume, options.thumbnail)
+        draw_thumbnail(ct, spacing, options.thumbnail)
     if options.scroll:
-        draw_scroll(options.volume, options.scroll)
+        draw_scroll(ct, spacing, options.scroll)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctcohort.page.pictures import SCROLL_FRAMES, draw, draw_scroll, draw_thumbnail
+from ctcohort.page.pictures import SCROLL_FRAMES, draw, draw_scroll, draw_thumbnail, read_volume
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.volume import npz
 from ctcohort.volume.record import DroppedSlice
@@ -43,7 +43,7 @@ def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def drawn(volume: Path, target: Path, title: str = "A1", **changes: Any) -> bytes:
-    draw(volume, replace(RECORD, **changes), title, target)
+    draw(*read_volume(volume), replace(RECORD, **changes), title, target)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     return target.read_bytes()
 
@@ -119,7 +119,7 @@ def test_the_slices_of_a_corrected_tilt_are_drawn_as_they_lay(volume: Path, tmp_
 
 
 def test_a_thumbnail_is_small_and_keeps_the_body_in_shape(volume: Path, tmp_path: Path) -> None:
-    draw_thumbnail(volume, tmp_path / "a.webp")
+    draw_thumbnail(*read_volume(volume), tmp_path / "a.webp")
     assert (tmp_path / "a.webp").stat().st_size < 8000
     with Image.open(tmp_path / "a.webp") as image:
         # coronal 360 x 240 mm, axial 360 x 300 mm, each 128 pixels wide
@@ -127,15 +127,13 @@ def test_a_thumbnail_is_small_and_keeps_the_body_in_shape(volume: Path, tmp_path
 
 
 def test_a_scroll_shows_every_slice_of_a_short_scan_once(volume: Path, tmp_path: Path) -> None:
-    draw_scroll(volume, tmp_path / "a.webp")
+    draw_scroll(*read_volume(volume), tmp_path / "a.webp")
     with Image.open(tmp_path / "a.webp") as image:
         assert (image.n_frames, image.size, image.info["loop"]) == (60, (320, 267), 0)
 
 
 def test_a_scroll_of_a_long_scan_is_no_longer(tmp_path: Path) -> None:
-    arrays = {"ct": np.full((400, 8, 8), -1000, np.int16), "spacing": np.ones(3)}
-    npz.write(tmp_path / "a.npz", arrays)
-    draw_scroll(tmp_path / "a.npz", tmp_path / "a.webp")
+    draw_scroll(np.full((400, 8, 8), -1000, np.int16), np.ones(3), tmp_path / "a.webp")
     with Image.open(tmp_path / "a.webp") as image:
         assert image.n_frames == SCROLL_FRAMES
 

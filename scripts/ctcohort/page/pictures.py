@@ -47,17 +47,27 @@ _PAPER, _INK, _MARK = "black", "0.85", "yellow"
 _MISSING, _DROPPED, _TILT = "red", "deepskyblue", "lime"
 
 
-def draw(volume: Path, record: ScanRecord, title: str, target: Path) -> None:
-    """Draw ``processed/<name>.npz`` to a PNG.
+Voxels = NDArray[np.int16]
+Spacing = NDArray[np.float64]
+
+
+def read_volume(path: Path) -> tuple[Voxels, Spacing]:
+    """Read ``processed/<name>.npz``: voxels along (z, y, x) in HU, and their spacing in mm."""
+    with np.load(path) as arrays:
+        return arrays["ct"], arrays["spacing"]
+
+
+def draw(ct: Voxels, spacing: Spacing, record: ScanRecord, title: str, target: Path) -> None:
+    """Draw a volume and what its record says to a PNG.
 
     Parameters
     ----------
-    record : mapping
+    ct, spacing : as `read_volume` returns them
+    record : ScanRecord
         ``processed/<name>.json``.
     title : str
         The accession.
     """
-    ct, spacing = _load(volume)
     centre = _body_centre(ct)
     mm = [size * step for size, step in zip(ct.shape, spacing, strict=True)]
     tall = max(mm[0], mm[1])
@@ -103,9 +113,8 @@ def draw(volume: Path, record: ScanRecord, title: str, target: Path) -> None:
     plt.close(figure)
 
 
-def draw_thumbnail(volume: Path, target: Path) -> None:
-    """The coronal plane in the lung window and the axial one in soft tissue, as a small WebP."""
-    ct, spacing = _load(volume)
+def draw_thumbnail(ct: Voxels, spacing: Spacing, target: Path) -> None:
+    """Draw the coronal plane in the lung window and the axial one in soft tissue: a small WebP."""
     centre = _body_centre(ct)
     parts = []
     for (_, cut, shown, _), window in ((PLANES[1], "lung"), (PLANES[0], "soft tissue")):
@@ -123,9 +132,8 @@ def draw_thumbnail(volume: Path, target: Path) -> None:
         sheet.save(file, "WEBP", quality=60, method=6)
 
 
-def draw_scroll(volume: Path, target: Path) -> None:
-    """All axial slices from head to feet in the lung window, as an animated WebP that repeats."""
-    ct, spacing = _load(volume)
+def draw_scroll(ct: Voxels, spacing: Spacing, target: Path) -> None:
+    """Draw all axial slices from head to feet in the lung window: an animated WebP that repeats."""
     first, *others = _scroll_frames(ct, spacing)
     with replacing(target) as file:
         first.save(
@@ -139,7 +147,7 @@ def draw_scroll(volume: Path, target: Path) -> None:
         )
 
 
-def _scroll_frames(ct: NDArray[np.int16], spacing: NDArray[np.float64]) -> Iterator[Image.Image]:
+def _scroll_frames(ct: Voxels, spacing: Spacing) -> Iterator[Image.Image]:
     """Slices at even distances, with the depth below the first and the patient's sides."""
     height, width = ct.shape[1] * spacing[1], ct.shape[2] * spacing[2]
     share = SCROLL_PIXELS / max(height, width)
@@ -154,17 +162,12 @@ def _scroll_frames(ct: NDArray[np.int16], spacing: NDArray[np.float64]) -> Itera
         yield frame
 
 
-def _load(volume: Path) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    with np.load(volume) as arrays:
-        return arrays["ct"], arrays["spacing"]
-
-
-def _grey(image: NDArray[np.int16], window: str) -> Image.Image:
+def _grey(image: Voxels, window: str) -> Image.Image:
     low, high = WINDOWS[window]
     return Image.fromarray(((image - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8))
 
 
-def _body_centre(ct: NDArray[np.int16]) -> list[int]:
+def _body_centre(ct: Voxels) -> list[int]:
     """Index of the body's centre of mass along each axis, from every fourth voxel."""
     body = ct[::4, ::4, ::4] > BODY_HU
     if not body.any():
@@ -262,7 +265,7 @@ def _legend(axis: Any, record: ScanRecord) -> None:
         axis.text(0, 0.02 + 0.06 * number, text, color=colour, fontsize=8, transform=axis.transAxes)
 
 
-def _histogram(axis: Any, ct: NDArray[np.int16]) -> None:
+def _histogram(axis: Any, ct: Voxels) -> None:
     values, edges = np.histogram(ct[::2, ::2, ::2], bins=100)
     axis.set_facecolor(_PAPER)
     axis.stairs(values + 1, edges, fill=True, color="0.6")
@@ -277,7 +280,7 @@ SLICES_NAMED = 3
 """So many implausible slices are named; the record and the manifest name all."""
 
 
-def _facts(ct: NDArray[np.int16], record: ScanRecord) -> str:
+def _facts(ct: Voxels, record: ScanRecord) -> str:
     source = record.source
     dropped = len(record.dropped) + record.duplicate_files
     lines = [
