@@ -17,6 +17,7 @@ from ctcohort.dataset import manifest
 from ctcohort.dataset.lost_jobs import LostJob, record_lost_jobs
 from ctcohort.dataset.progress import progress
 from ctcohort.dataset.queue import queue
+from ctcohort.dataset.summary import STAGES
 
 SHOWN = 5
 
@@ -48,8 +49,10 @@ def main() -> None:
     proposed = []
     causes = defaultdict(list)
     for row in rows:
+        if row["status"] != "failed":
+            continue
         failure = manifest.failure_of(here, name_of(row["accession"]))
-        if row["status"] != "failed" or failure is None:
+        if failure is None:
             continue
         causes[failure["reason"], failure["transient"]].append((row["accession"], failure))
         if not failure["transient"] and not failure["reason"].startswith("archive_"):
@@ -81,7 +84,7 @@ def _stopped(here: Workdir, lost: Sequence[LostJob]) -> Iterator[str]:
         if file.exists():
             cause = " ".join(file.read_text(errors="replace").split())
             yield f"{file.name} exists: {cause or 'nothing is asked until it is removed'}"
-    for stage in ("select_accessions", "index_series", "assign_splits", "write_manifest"):
+    for stage in STAGES:
         log = here.log(stage)
         text = log.read_text(errors="replace") if log.exists() else ""
         place = text.rfind("error: ")

@@ -72,6 +72,9 @@ JOB_REASONS = {
     "internal_error": "a defect of this workflow; please report it",
 }
 
+MEANINGS = {**SERIES_REASONS, **ACCESSION_REASONS, **JOB_REASONS}
+"""What each word in `status_reason` means."""
+
 FLAGS = {
     "small_fov": "field of view below 250 mm: an organ or cardiac cut-out",
     "odd_scan_length": "scan length outside 150 to 1000 mm",

@@ -1,4 +1,4 @@
-"""The layout of a working directory: the one place that spells its paths."""
+"""The layout of a working directory: where each of its files lies."""
 
 from __future__ import annotations
 
@@ -78,11 +78,6 @@ class Workdir:
     def proposed_exclusions(self) -> Path:
         """Rows for the exclusions table, one per permanent failure."""
         return self.root / "exclusions.proposed.csv"
-
-    @property
-    def reviews(self) -> Path:
-        """Reviews by a person, unless the config names another table."""
-        return self.root / "reviews.csv"
 
     @property
     def page(self) -> Path:

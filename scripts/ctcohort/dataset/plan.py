@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ctcohort.base.files import head, write_lines
 from ctcohort.base.naming import name_of
-from ctcohort.base.workdir import RECEIVED, VOLUME, Workdir
+from ctcohort.base.workdir import RECEIVED, Workdir
 from ctcohort.dataset.finished import (
     clear_damaged,
     is_another_series,
@@ -146,11 +146,6 @@ def volumes_and_records(names: Iterable[str]) -> list[str]:
 def downloads(names: Iterable[str]) -> list[str]:
     """Return the `received` files of scans."""
     return [RECEIVED.format(name) for name in sorted(names)]
-
-
-def volumes(names: Iterable[str]) -> list[str]:
-    """Return the volumes of scans."""
-    return [VOLUME.format(name) for name in names]
 
 
 def note(path: Path, lines: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from ctcohort.base.text import duration
 from ctcohort.base.workdir import Workdir
 
 SECONDS = 1.0
@@ -56,7 +57,7 @@ class Run:
         left = len(self.sizes) - len(self.done)
         if left and self.made and self.began is not None:
             pace = (self.latest - self.began) / self.made
-            parts.append(f"{_duration(max(0, left * pace - (now - self.latest)))} to go")
+            parts.append(f"{duration(max(0, left * pace - (now - self.latest)))} to go")
         return "; ".join(parts)
 
 
@@ -206,9 +207,3 @@ def _last_line(here: Workdir) -> str:
     except OSError:
         return ""
     return next((line for line in reversed(lines) if " accessions, " in line), "")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -310,7 +310,6 @@ def _table(here: Workdir) -> dict[str, Any] | None:
         **table_rows(
             read_table(path, ("protocol", "rows", "selected")), select.get("protocols", ())
         ),
-        "patterns": select.get("protocols_regex", ()),
         "sample": select.get("sample"),
         "partition": select.get("partition"),
     }

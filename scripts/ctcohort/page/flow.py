@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ctcohort.base.reasons import ACCESSION_REASONS, JOB_REASONS, REFUSED, SERIES_REASONS
+from ctcohort.base.reasons import MEANINGS, REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,6 @@ STEPS = (
 
 VOLUME = len(STEPS)
 """What `reached` gives for an accession that has passed every step."""
-
-MEANINGS = {**SERIES_REASONS, **ACCESSION_REASONS, **JOB_REASONS}
 
 PENDING = {
     "not indexed": "the archive has not been asked for it yet",

@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.valuerep import format_number_as_ds
 
+from ctcohort.base.hashing import rank
 from ctcohort.phantoms.anatomy import Phantom, Vector, vector
 from ctcohort.phantoms.stack import SliceStack
 
@@ -124,8 +125,7 @@ def instance(
 
 
 def _noise(seed: str, index: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    entropy = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
-    return np.random.default_rng([entropy, index]).standard_normal(shape, dtype=np.float32)
+    return np.random.default_rng([rank(seed), index]).standard_normal(shape, dtype=np.float32)
 
 
 def set_pixels(
