@@ -97,7 +97,6 @@ class _Records:
         names = next(csv.reader([first], delimiter=self.delimiter)) if first else []
         self.header = [name.strip() for name in names]
         self.width = len(self.header)
-        self.lines.clear()
 
     def _header_record(self) -> str:
         csv.field_size_limit(2**31 - 1)
@@ -235,7 +234,7 @@ def _bytes(path: Path) -> BinaryIO:
 
 
 def _encoding(path: Path) -> str:
-    """Return UTF-8 or what a byte order mark says, else Windows-1252, and say so.
+    """Return the encoding by byte order mark or content; log it where it is Windows-1252.
 
     Raises
     ------

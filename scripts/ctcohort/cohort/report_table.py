@@ -1,6 +1,6 @@
 """Read the tables that people bring: the report table, exclusions, merged MRNs, reviews.
 
-What a table is, its first bytes say, not its name: delimited text, an Excel workbook or Parquet.
+Its first bytes, not its name, say what a table is: delimited text, an Excel workbook or Parquet.
 Every value comes out as text. Only the columns that are asked for are kept; the reports' free text
 is read past. pandas and its engines are imported when a table is opened, so that a command that
 reads none does not pay for them. Tables that the workflow itself writes have one form and are read

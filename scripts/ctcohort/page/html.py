@@ -1,11 +1,13 @@
 """``report.html``: the data set on one page that needs no network.
 
-============ ==========================================================
-`flow`       the steps from the report table to volumes
-`oddness`    which scans to look at first
-`contents`   what the page says
-``page.*``   how it looks and what it does: HTML, CSS and JavaScript
-============ ==========================================================
+============= ==========================================================
+`flow`        the steps from the report table to volumes
+`oddness`     which scans to look at first
+`contents`    what the page says
+`pictures`    the pictures that it shows
+``page.*``    how it looks: HTML and CSS
+``script/``   what it does: JavaScript, joined as `SCRIPTS` says
+============= ==========================================================
 
 Every text reaches the page as JSON and is inserted as text. The page's own policy lets it run only
 the script that it was made with, and load nothing but pictures beside it.

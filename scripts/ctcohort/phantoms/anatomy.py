@@ -277,8 +277,8 @@ class Phantom:
     ) -> npt.NDArray[np.float32]:
         """HU on the grid of a resampled volume, the truth to compare it with.
 
-        `origin`, `spacing` and `direction` are those of :func:`find_marker`; the default direction
-        is z, y, x of the patient. Returns an array of `shape`, (z, y, x), float32.
+        `origin`, `spacing` and `direction` are those of the volume, as `transform` has them; the
+        default direction is z, y, x of the patient. Returns float32 of `shape`, (z, y, x).
         """
         axes = np.eye(3)[:, ::-1] if direction is None else direction
         steps = (axes * vector(spacing)).T
