@@ -77,8 +77,7 @@ if Path(".snakemake").is_dir() and os.access(".snakemake", os.W_OK):
 # A table that was damaged under its old time stamp would be used, or be "Nothing to be done".
 IS_MAIN = workflow.exec_mode == ExecMode.DEFAULT
 if IS_MAIN:
-    changed = [line for line in seals.complaints(Path()) if not line.endswith(seals.MISSING)]
-    if changed:
+    if changed := list(seals.complaints(Path(), missing=False)):
         raise WorkflowError("\n".join(f"error: {line}" for line in changed))
 
 

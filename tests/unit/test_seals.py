@@ -69,6 +69,7 @@ def test_a_table_that_is_missing_is_named(table: Path) -> None:
     table.unlink()
     (line,) = seals.complaints(table.parent)
     assert line == f"{table}: {seals.MISSING}"
+    assert not list(seals.complaints(table.parent, missing=False))
 
 
 def test_a_table_that_was_never_sealed_is_believed(here: Path) -> None:

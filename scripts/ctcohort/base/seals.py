@@ -72,15 +72,22 @@ def assert_unchanged(path: Path) -> None:
         raise InputError(f"{path}: is a folder; delete {path} and {MADE_AGAIN}") from None
 
 
-def complaints(directory: Path) -> Iterator[str]:
-    """Return one line for each sealed table of a directory that is missing or has changed."""
+def complaints(directory: Path, *, missing: bool = True) -> Iterator[str]:
+    """Yield one line for each sealed table of a directory that has changed.
+
+    Parameters
+    ----------
+    missing : bool
+        Name the tables that are missing, too.
+    """
     for seal in sorted((directory / FOLDER).glob("[!.]*")):
         path = directory / seal.name
         try:
             with open(path, "rb") as stream:
                 assert_sealed(path, stream)
         except FileNotFoundError:
-            yield f"{path}: {MISSING}"
+            if missing:
+                yield f"{path}: {MISSING}"
         except InputError as error:
             yield str(error)
         except OSError:

@@ -313,12 +313,12 @@ def sheared(
 
 
 def round_hu(hu: Array) -> None:
-    """Round HU to `HU_UNIT`, in index."""
+    """Round HU to `HU_UNIT`, in place."""
     _round(hu, HU_UNIT)
 
 
 def _round(values: Array, unit: float) -> None:
-    """Round to multiples of `unit`, a power of two, in index."""
+    """Round to multiples of `unit`, a power of two, in place."""
     values *= 1 / unit
     np.rint(values, out=values)
     values *= unit
