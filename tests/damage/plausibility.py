@@ -120,12 +120,19 @@ def _changed(stored: np.ndarray, draw: random.Random) -> np.ndarray:
     return flat.reshape(stored.shape)
 
 
-def detected(slices: np.ndarray, count: int, seed: int = 1) -> float:
-    """Share of single damaged slices that are found, wherever in the scan they lie."""
-    draw, found = random.Random(seed), 0
+def detected(slices: np.ndarray, count: int, seed: int = 1) -> tuple[float, float]:
+    """Damage slices one at a time, wherever in the scan they lie, and count those that are found.
+
+    Returns
+    -------
+    tuple of float
+        The share of all that are found, and of those that have two neighbours, which are judged.
+    """
+    draw, found, judged = random.Random(seed), 0, 0
     for _ in range(count):
-        place = draw.randrange(len(slices))
+        index = draw.randrange(len(slices))
         changed = slices.copy()
-        changed[place] = damaged(slices[place], draw)
-        found += implausible(changed) == [place]
-    return found / count
+        changed[index] = damaged(slices[index], draw)
+        found += implausible(changed) == [index]
+        judged += 0 < index < len(slices) - 1
+    return found / count, found / judged

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from tests.chaos.figures import write_section
 from tests.real.test_plausibility import stack
 
@@ -62,20 +64,23 @@ def _table(counts: dict[str, Counter[tuple[bool, str]]]) -> Iterator[str]:
 
 
 def _neighbours(folders: list[Path]) -> Iterator[str]:
-    yield "| scan | slices | false alarms | damaged slices found |"
-    yield "|---|---|---|---|"
+    yield "| scan | slices | false alarms | damaged slices found | of those with two neighbours |"
+    yield "|---|---|---|---|---|"
     for name, slices in odd_but_sound():
-        yield f"| phantom, {name} | {len(slices)} | {len(implausible(slices))} | |"
+        yield f"| phantom, {name} | {len(slices)} | {len(implausible(slices))} | | |"
     for step, slices in ((2.5, phantom()), (8.0, phantom(count=33, step=8.0))):
-        yield f"| phantom, {step:g} mm | {len(slices)} | 0 | {detected(slices, 100):.0%} |"
+        yield f"| phantom, {step:g} mm | {_found(slices)} |"
     for number, folder in enumerate(folders, 1):
         whole = stack(folder)
         for every in (1, 2, 3) if len(whole) > 100 else (1,):
             part = whole[::every]
             name = f"real scan {number}" + (f", one slice of {every}" if every > 1 else "")
-            yield (
-                f"| {name} | {len(part)} | {len(implausible(part))} | {detected(part, 100):.0%} |"
-            )
+            yield f"| {name} | {_found(part)} |"
+
+
+def _found(slices: np.ndarray) -> str:
+    everywhere, judged = detected(slices, 100)
+    return f"{len(slices)} | {len(implausible(slices))} | {everywhere:.0%} | {judged:.0%}"
 
 
 if __name__ == "__main__":

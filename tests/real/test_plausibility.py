@@ -51,6 +51,6 @@ def test_no_false_alarm_on_thicker_slices(every: int) -> None:
 
 
 def test_nine_of_ten_damaged_slices_are_found() -> None:
-    assert detected(stack(DATA / CHEST), 40) >= 0.9
-    shares = [detected(stack(DATA / name), 40) for name in FOLDERS]
-    assert np.mean(shares) >= 0.9
+    shares = {name: detected(stack(DATA / name), 40 if name == CHEST else 100) for name in FOLDERS}
+    assert shares[CHEST][0] >= 0.9
+    assert min(judged for _, judged in shares.values()) >= 0.9

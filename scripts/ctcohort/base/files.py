@@ -27,7 +27,7 @@ CHECKSUM = "checksum"
 """Last key of sealed JSON: the SHA-256 of the bytes before it."""
 
 LAST_OF_UNSEALED = ("npz_sha256", "instances")
-"""Last keys of the scan records and received files that releases before 0.2 wrote."""
+"""Last keys of scan records and received files that were written before they had a checksum."""
 
 _SEAL = f',\n "{CHECKSUM}": "'.encode()
 
@@ -36,7 +36,7 @@ _SEAL = f',\n "{CHECKSUM}": "'.encode()
 def replacing(path: Path, *, sealed: bool = False) -> Iterator[Path]:
     """A path beside `path` to write to; renamed to `path` when the block ends well.
 
-    The temporary name starts with a dot and ends in the thread's number, which a process's first
+    The temporary name starts with a dot and holds the thread's number, which a process's first
     thread shares with it, so that two that make the same file cannot mix. The file is flushed to
     disk before it is renamed.
 
