@@ -56,12 +56,13 @@ const duration = (seconds) =>
         ? `${(seconds / 3600).toFixed(1)} h`
         : `${(seconds / 86400).toFixed(1)} days`;
 const day = (text) => `${text.slice(0, 10)} ${text.slice(11, 16)} UTC`;
-const plain = (value, digits) => value.toLocaleString("en-US", { maximumFractionDigits: digits });
-const small = (title) => (title === "DICOM files" ? title : title.toLowerCase());
+const plain = (value, digits) =>
+  value.toLocaleString("en-US", { maximumFractionDigits: digits }).replace("-", "−");
+const small = (title) => (["DICOM files", "kV"].includes(title) ? title : title.toLowerCase());
 const unitOf = (measure) =>
   measure.unit === "°" || !measure.unit ? measure.unit || "" : ` ${measure.unit}`;
 const valued = (measure, value) =>
-  value === null ? "–" : plain(value, measure.digits).replace("-", "−") + unitOf(measure);
+  value === null ? "–" : plain(value, measure.digits) + unitOf(measure);
 const word = (key, i) => {
   const column = words.get(key);
   return column.known[column.codes[i]];

@@ -13,7 +13,7 @@ function binned(measure) {
   if (different.length <= 12) {
     const bins = different.map((value) => ({
       label: valued(measure, value),
-      axis: plain(value, measure.digits).replace("-", "−"),
+      axis: plain(value, measure.digits),
       count: 0,
     }));
     const at = new Map(different.map((value, bin) => [value, bin]));
@@ -36,10 +36,10 @@ function binned(measure) {
   const from = Math.floor(low / step + 1e-9) * step,
     many = Math.max(1, Math.ceil((high - from) / step + 1e-9));
   const digits = Math.max(0, Math.min(measure.digits, Math.ceil(-Math.log10(step) + 0.3)));
-  const text = (value) => plain(Number(value.toPrecision(12)), digits).replace("-", "−");
+  const text = (value) => plain(Number(value.toPrecision(12)), digits);
   const below = ordered[0] < from,
     above = ordered[ordered.length - 1] >= from + many * step;
-  const unit = measure.unit && (measure.unit === "°" ? "°" : ` ${measure.unit}`);
+  const unit = unitOf(measure);
   const bins = Array.from({ length: many }, (_, bin) => {
     const a = text(from + bin * step),
       b = text(from + (bin + 1) * step);
@@ -138,8 +138,7 @@ function rowChart(column, most = 8) {
   const ordered = [...counts].sort((a, b) => b[1] - a[1]);
   if (ordered.length < 2) {
     const text = ordered.length ? column.known[ordered[0][0]] : "";
-    if (text)
-      constants.push(`${column.title === "kV" ? "kV" : column.title.toLowerCase()} ${text}`);
+    if (text) constants.push(`${small(column.title)} ${text}`);
     return null;
   }
   const largest = ordered[0][1],

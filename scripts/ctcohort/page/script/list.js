@@ -177,7 +177,7 @@ function listOf(places, buttons) {
             return h(
               "td",
               { class: "number" },
-              value === null ? "" : plain(value, numbers.get(column).digits).replace("-", "−"),
+              value === null ? "" : plain(value, numbers.get(column).digits),
             );
           }),
           h("td", {}, word("convolution_kernel", i)),

@@ -231,7 +231,7 @@ function drawFirst() {
       : h(
           "button",
           { type: "button", class: "link", title: data.accessions[best], "data-scan": best },
-          plain(measure.values[best], measure.digits).replace("-", "−"),
+          plain(measure.values[best], measure.digits),
         );
   };
   $("extremes").replaceChildren(
@@ -267,11 +267,7 @@ function drawFirst() {
               measure.unit ? h("span", { class: "about" }, ` ${measure.unit}`) : "",
             ),
             h("td", { class: "number" }, extreme(measure, -1)),
-            h(
-              "td",
-              { class: "number" },
-              plain(measure.spread.median, measure.digits).replace("-", "−"),
-            ),
+            h("td", { class: "number" }, plain(measure.spread.median, measure.digits)),
             h("td", { class: "number" }, extreme(measure, 1)),
           ),
         ),

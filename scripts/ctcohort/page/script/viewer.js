@@ -63,7 +63,7 @@ function drawViewer() {
   for (const column of words.values()) {
     if (["status", "status_reason", "review"].includes(column.key)) continue;
     const text = column.known[column.codes[i]];
-    if (text) fact(column.title === "kV" ? "kV" : column.title.toLowerCase(), text);
+    if (text) fact(small(column.title), text);
   }
   for (const measure of data.numbers)
     if (measure.values[i] !== null) fact(small(measure.title), valued(measure, measure.values[i]));
