@@ -17,6 +17,7 @@ from ctcohort.base.privacy import pseudonym
 from ctcohort.base.reasons import ACCESSION_REASONS, REFUSED, SELECTED
 from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import Review, read_reviews
+from ctcohort.dataset.columns import MANIFEST
 from ctcohort.series import series_table
 from ctcohort.volume.record import ScanRecord
 
@@ -24,67 +25,7 @@ COHORT = ("accession", "mrn", "patient_mrn", "study_uid", "split", "problem")
 """Columns of ``cohort.csv``, before `columns.carry`. `patient_mrn` is the normal form of the MRN
 under which the patient goes on: what decides who is one patient."""
 
-COLUMNS = (
-    "accession",
-    "patient",
-    "split",
-    "status",
-    "status_reason",
-    "flags",
-    "full_filename_npz",
-    "orig_square",
-    "orig_numslices",
-    "orig_slope",
-    "orig_inter",
-    "orig_yxspacing",
-    "orig_zpositions_all",
-    "orig_zdiff_all",
-    "orig_zdiff_set",
-    "orig_zdiff",
-    "zdiffs_all_equal",
-    "orig_orientation",
-    "orig_gantry_tilt",
-    "final_square",
-    "final_numslices",
-    "final_spacing",
-    "transform",
-    "series_uid_hash",
-    "manufacturer",
-    "model",
-    "convolution_kernel",
-    "kvp",
-    "age_years",
-    "sex",
-    "slice_thickness",
-    "row_spacing",
-    "column_spacing",
-    "z_error_mm",
-    "gap_mm",
-    "missing_slices",
-    "dropped_slices",
-    "extrapolated_slices",
-    "tilt_degrees",
-    "obliquity_degrees",
-    "fov_mm",
-    "scan_length_mm",
-    "clipped_low",
-    "clipped_high",
-    "padded",
-    "air_peak_hu",
-    "implausible_z_mm",
-    "body_part",
-    "regions",
-    "lung_ml",
-    "lungs_cut",
-    "raw_bytes",
-    "npz_bytes",
-    "npz_sha256",
-    "full_filename_b2nd",
-    "algorithm_version",
-    "review",
-)
-"""Down to `transform`, the columns of the RAD-ChestCT log keep their names; `columns.carry`
-follows."""
+COLUMNS = tuple(MANIFEST)
 
 CHUNKED_HEAD = 4096
 """Characters of a chunked volume that hold its metadata, and more."""
