@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ctcohort.base.faults import InputError
 from ctcohort.base.seals import MADE_AGAIN, assert_sealed, kept_seals, seal_of
@@ -152,16 +152,21 @@ def write_table(
     *,
     sealed: bool = False,
 ) -> None:
-    """Write a CSV with header `columns`; a missing or None value is an empty field."""
+    """Write a CSV as `write_rows` does."""
     with (
         replacing(path, sealed=sealed) as part,
         open(part, "w", encoding="utf-8", newline="") as stream,
     ):
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {key: in_spreadsheet(_field(row.get(key))) for key in columns} for row in rows
-        )
+        write_rows(stream, columns, rows)
+
+
+def write_rows(
+    stream: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
+) -> None:
+    """Write a CSV with header `columns`; a missing or None value is an empty field."""
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: in_spreadsheet(_field(row.get(key))) for key in columns} for row in rows)
 
 
 def as_written(row: Mapping[str, object]) -> dict[str, str]:

@@ -28,8 +28,12 @@ def lungs(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return counts
 
 
+def is_chest(counts: Mapping[str, int]) -> bool:
+    """Whether nearly all of what `lungs` counted are whole lungs."""
+    volumes = sum(counts.values())
+    return volumes > 0 and counts["whole"] >= CHESTS * volumes
+
+
 def title(counts: Mapping[str, int]) -> str:
     """Return the title for what `lungs` counted."""
-    volumes = sum(counts.values())
-    chests = volumes > 0 and counts["whole"] >= CHESTS * volumes
-    return "Chest CT volumes" if chests else "CT volumes"
+    return "Chest CT volumes" if is_chest(counts) else "CT volumes"

@@ -1,7 +1,12 @@
-"""The data card: the release's own README, for a reader who has nothing else."""
+"""The data card: the release's own README, for a reader who has nothing else.
+
+Its front matter is what Hugging Face reads of a dataset (huggingface.co/docs/hub/datasets-cards).
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,8 +21,8 @@ from ctcohort.base.reasons import (
     SERIES_REASONS,
 )
 from ctcohort.cohort.splits import NAMES
-from ctcohort.config.settings import ReleaseSettings
-from ctcohort.dataset.title import lungs, title
+from ctcohort.dataset.columns import UNITS
+from ctcohort.release.facts import METADATA, Facts, counted, patients
 
 CITATION = (
     "R. L. Draelos, D. Dov, M. A. Mazurowski, J. Y. Lo, R. Henao, G. D. Rubin, L. Carin:\n"
@@ -40,12 +45,10 @@ with np.load(scans[0]["VolumeAcc_DEID"]) as scan:
 
 
 def card(
-    metadata: Sequence[Mapping[str, Any]],
+    facts: Facts,
     *,
     reasons: Mapping[str, int],
     parameters: Mapping[str, Any],
-    settings: ReleaseSettings,
-    labels: Sequence[str],
     about: str = "",
 ) -> str:
     """Markdown. It holds no date, and no number of five digits in one piece that could be taken
@@ -53,19 +56,15 @@ def card(
 
     Parameters
     ----------
-    metadata : rows of ``metadata.csv``
     reasons : how many scans were left out for each word of the vocabularies
     parameters : the config's `volume`, as the records keep it
-    labels : the carried columns
     about : Markdown of whoever releases, the text of `release.about`
     """
     meanings = SERIES_REASONS | ACCESSION_REASONS | RELEASE_REASONS
-    lung = lungs(metadata)
+    metadata, labels, settings = facts.rows, facts.labels, facts.settings
     sections = {
-        title(lung): [
-            f"{_count(len(metadata))} scans of {_count(_patients(metadata))} patients, as"
-            " three-dimensional arrays in Hounsfield units, without identifiers.",
-            _lungs(lung),
+        facts.title: [
+            *facts.summary,
             f"Licence: {settings.licence or 'not stated; ask whoever gave you this before use'}.",
         ],
         **({"About": [about]} if about else {}),
@@ -75,6 +74,7 @@ def card(
             " in the numbers are scans that were withdrawn or left out.\n"
             + ("- `*.b2nd`: each again as Blosc2, to read patches.\n" * settings.chunked)
             + "- `metadata.csv`: one row per volume.\n"
+            "- `croissant.json`: this folder for programs that read Croissant.\n"
             "- `SHA256SUMS`: check with `sha256sum -c SHA256SUMS`.",
             LOADING.rstrip(),
             "Index 0 along z is the topmost slice, y runs to the patient's back, x to the patient's"
@@ -82,11 +82,14 @@ def card(
             " every voxel: `origin + direction @ (spacing * (z, y, x))`.",
         ],
         "Columns of metadata.csv": [
-            "`NoteAcc_DEID` and `VolumeAcc_DEID` name the scan, `MRN_DEID` the patient."
-            " `PatientAge` is in whole years as DICOM writes it; `090Y` stands for every age from"
-            " 90 on. `full_filename_npz` to `transform` are the columns of the RAD-ChestCT log;"
-            " `transform` maps (z, y, x, 1) to patient LPS in mm. The columns after it were"
-            " measured on the source series.",
+            f"{UNITS} Lists are JSON. `full_filename_npz` to `transform` are the columns of the"
+            " RAD-ChestCT log; those after them were measured on the source series.",
+            "| column | meaning |\n|---|---|\n"
+            + "\n".join(
+                f"| `{name}` | {column.meaning} |"
+                for name, column in facts.described().items()
+                if name not in labels
+            ),
             _labels(metadata, labels),
             "Flags, none of which excludes a scan:",
             _flags(metadata),
@@ -115,29 +118,35 @@ def card(
             " scan is as coarse as its slices were (`orig_zdiff`, `slice_thickness`).",
         ],
     }
-    return "\n".join(
+    return _front_matter(facts) + "\n".join(
         f"{'##' if number else '#'} {title}\n\n" + "\n\n".join(filter(None, paragraphs)) + "\n"
         for number, (title, paragraphs) in enumerate(sections.items())
     )
 
 
-def _lungs(counts: Mapping[str, int]) -> str:
-    told = {
-        "whole": "whole lungs in {}",
-        "cut": "lungs that the first or the last slice cuts in {}",
-        "none": "no lung in {}",
-        "unknown": "not measured in {}",
+def _front_matter(facts: Facts) -> str:
+    """YAML, each value as JSON, which YAML includes."""
+    files = [{"split": "scans", "path": METADATA}]
+    content = {
+        **_licence(facts),
+        "pretty_name": facts.title,
+        "size_categories": [facts.size],
+        "tags": facts.keywords,
+        "configs": [{"config_name": "default", "data_files": files}],
     }
-    parts = [told[key].format(_count(number)) for key, number in counts.items() if number]
-    return f"Measured on the scans: {', '.join(parts)}."
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()]
+    return "\n".join(["---", *lines, "---", "", ""])
 
 
-def _count(number: int) -> str:
-    return f"{number:,}"
-
-
-def _patients(rows: Sequence[Mapping[str, Any]]) -> int:
-    return len({row["MRN_DEID"] for row in rows})
+def _licence(facts: Facts) -> dict[str, str]:
+    """Hugging Face knows the licences of Creative Commons; of another it asks for a name."""
+    licence = facts.settings.licence
+    if not licence:
+        return {}
+    if facts.spdx:
+        return {"license": facts.spdx.lower()}
+    name = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")
+    return {"license": "other", "license_name": name}
 
 
 def _sets(metadata: Sequence[Mapping[str, Any]]) -> str:
@@ -147,8 +156,8 @@ def _sets(metadata: Sequence[Mapping[str, Any]]) -> str:
         sexes = Counter(row["PatientSex"] for row in rows)
         ages = sorted(int(row["PatientAge"][:3]) for row in rows if row["PatientAge"])
         median = str(ages[len(ages) // 2]) if ages else ""
-        counts = (len(rows), _patients(rows), sexes["F"], sexes["M"])
-        lines.append(f"| {name} | {' | '.join(map(_count, counts))} | {median} |")
+        counts = (len(rows), patients(rows), sexes["F"], sexes["M"])
+        lines.append(f"| {name} | {' | '.join(map(counted, counts))} | {median} |")
     return "\n".join(lines)
 
 
@@ -157,10 +166,10 @@ def _labels(metadata: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> str
     for label in labels:
         values = Counter(row[label] for row in metadata)
         if len(values) > 10:
-            lines.append(f"- `{label}`: {_count(len(values))} values")
+            lines.append(f"- `{label}`: {counted(len(values))} values")
         else:
             told = ", ".join(
-                f"{value or 'empty'}: {_count(n)}" for value, n in sorted(values.items())
+                f"{value or 'empty'}: {counted(n)}" for value, n in sorted(values.items())
             )
             lines.append(f"- `{label}`: {told}")
     return "Labels, as the reports' table had them:\n\n" + "\n".join(lines) if lines else ""
@@ -179,7 +188,7 @@ def _reasons(reasons: Mapping[str, int], meanings: Mapping[str, str]) -> str:
 def _tabled(counts: Mapping[str, int], meanings: Mapping[str, str]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return "| scans | word | meaning |\n|---|---|---|\n" + "\n".join(
-        f"| {_count(count)} | `{word}` | {meanings.get(word, '')} |" for word, count in ordered
+        f"| {counted(count)} | `{word}` | {meanings.get(word, '')} |" for word, count in ordered
     )
 
 

@@ -1,13 +1,12 @@
 """``release/``: the volumes under names that say nothing, and no identifier beside them.
 
 It is made beside its place, guarded there, and renamed as the last act. Volumes that an earlier
-release holds already are linked from it; new ones are copied from ``processed/``, so that no later
-edit of the one changes the other.
+release holds already are linked from it; new ones are copied from ``processed/`` and ``chunked/``,
+so that no later edit of the one changes the other.
 """
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import hashlib
 import io
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ctcohort.base.faults import InputError
-from ctcohort.base.files import copy, in_spreadsheet, read_table, sha256, write_bytes, write_table
+from ctcohort.base.files import copy, read_table, sha256, write_bytes, write_rows, write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.privacy import pseudonym
 from ctcohort.base.text import some
@@ -34,23 +33,24 @@ from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import Review
 from ctcohort.config.settings import ReleaseSettings
 from ctcohort.dataset import manifest
-from ctcohort.release import key_table
+from ctcohort.release import croissant, key_table
 from ctcohort.release.datacard import card
+from ctcohort.release.facts import METADATA, WHO, Facts
 from ctcohort.release.guard import search, volume_file
+from ctcohort.release.guard.chunked_file import is_proven
 from ctcohort.release.guard.identities import Identities
+from ctcohort.volume.chunked import difference
 from ctcohort.volume.faces import face_possible
 from ctcohort.volume.record import ScanRecord
 
 HERE = Workdir()
 FOLDER, LEFT_OUT, LOCK = HERE.release, HERE.left_out, HERE.release_lock
 
-METADATA, CARD, CHECKSUMS = "metadata.csv", "README.md", "SHA256SUMS"
+CARD, CHECKSUMS = "README.md", "SHA256SUMS"
 _OURS = re.compile(
-    rf"{key_table.NAME.pattern}\.(npz|b2nd)|{METADATA}|{re.escape(CARD)}|{CHECKSUMS}"
+    rf"{key_table.NAME.pattern}\.(npz|b2nd)"
+    rf"|{'|'.join(map(re.escape, (METADATA, CARD, croissant.NAME, CHECKSUMS)))}"
 )
-
-WHO = ("NoteAcc_DEID", "VolumeAcc_DEID", "MRN_DEID", "PatientAge", "PatientSex")
-"""Columns of the published RAD-ChestCT table."""
 
 LOG = manifest.COLUMNS[
     manifest.COLUMNS.index("full_filename_npz") : manifest.COLUMNS.index("transform") + 1
@@ -150,7 +150,7 @@ def make(
         is one, is as it was.
     """
     final = FOLDER.resolve()
-    table = key_table.location(settings.key_table, final)
+    keys = key_table.location(settings.key_table, final)
     _recover(final)
     rows = _manifest()
     carried = [column for column in rows[0] if column not in manifest.COLUMNS] if rows else []
@@ -160,21 +160,22 @@ def make(
     if not scans:
         counted = _counted(left_out.values()) or "manifest.csv includes none"
         raise InputError(f"no scan can be released: {counted}; {LEFT_OUT} names them")
-    names = {accession: name for name, accession in _names(table, final, scans, key).items()}
+    names = {accession: name for name, accession in _names(keys, final, scans, key).items()}
     named = sorted((names[scan.accession], scan) for scan in scans)
     metadata = [_row(name, scan, key, settings) for name, scan in named]
     _assert_labels(metadata, carried)
     reasons = [row["status_reason"] for row in rows if row["status"] != "included"]
+    facts = Facts(metadata, columns, carried, settings)
+    table = _table(columns, metadata)
     texts = {
-        METADATA: _table(columns, metadata),
+        METADATA: table,
         CARD: card(
-            metadata,
+            facts,
             reasons=Counter([*reasons, *left_out.values()]),
             parameters=_parameters(scans),
-            settings=settings,
-            labels=carried,
             about=_about(settings.about),
         ).encode(),
+        croissant.NAME: croissant.croissant(facts, table),
     }
     sums = _sums(named, settings, threads)
     texts[CHECKSUMS] = _checksums(sums, texts)
@@ -342,9 +343,7 @@ def _assert_labels(metadata: Sequence[Mapping[str, object]], carried: Sequence[s
 
 def _table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: in_spreadsheet(row.get(key, "")) for key in columns} for row in rows)
+    write_rows(text, columns, rows)
     return text.getvalue().encode()
 
 
@@ -441,24 +440,28 @@ def _build(
 
     def take_all(each: tuple[str, Scan]) -> list[Path]:
         name, scan = each
-        beside = f"{name}.b2nd" in sums
-        return [*take(each), *(_chunked(scan, part / f"{name}.b2nd") if beside else ())]
+        proven, chunked = take(each), f"{name}.b2nd"
+        if chunked not in sums:
+            return proven
+        _chunked(scan, final / chunked, part / chunked, sums[chunked])
+        return [*proven, part / chunked]
 
     with ThreadPoolExecutor(threads) as pool:
         return [path for proven in pool.map(take_all, named) for path in proven]
 
 
-def _chunked(scan: Scan, target: Path) -> list[Path]:
-    """Copy a chunked volume beside its npz, of which it must hold every voxel."""
-    from ctcohort.release.guard.chunked_file import is_proven
-    from ctcohort.volume.chunked import difference
-
-    copy(scan.chunked, target)
+def _chunked(scan: Scan, earlier: Path, target: Path, checksum: str) -> None:
+    """Put a chunked volume beside its npz, of which it must hold every voxel."""
+    if earlier.exists():
+        os.link(earlier, target)
+        if sha256(target) != checksum:
+            target.unlink()
+    if not target.exists():
+        copy(scan.chunked, target)
     found = difference(target, target.with_suffix(".npz"))
     if found or not is_proven(target):
         what = found.removeprefix(f"{target}: ") or "was made by another version of Blosc2"
         raise InputError(f"{scan.chunked}: {what}; delete it and run snakemake chunked")
-    return [target]
 
 
 def _guard(part: Path, proven: Sequence[Path], identities: Identities) -> None:

@@ -34,7 +34,7 @@ from ctcohort.release.guard.volume_file import NO_TEXT_HU
 NUMBERS = frozenset(
     {
         *("acquisition_number", "acquisition_time", "instance_number", "series_number"),
-        *("bytes", "estimated_bytes", "npz_bytes", "raw_bytes", "size", "voxels"),
+        *("bytes", "contentSize", "estimated_bytes", "npz_bytes", "raw_bytes", "size", "voxels"),
         *("modified", "starttime", "endtime", "job_hash"),
     }
 )

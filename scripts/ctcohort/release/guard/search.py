@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
+from ctcohort.release.guard.chunked_file import is_proven
 from ctcohort.release.guard.content import in_file, look_for, sought
 from ctcohort.release.guard.identities import (
     Identities,
@@ -146,11 +147,8 @@ def _search_file(folder: Path, path: Path) -> Iterator[Finding]:
         yield from (Finding(shown, fault, "structure") for fault in proof.faults)
         if not proof.faults and not proof.wide:
             return
-    if path.suffix == ".b2nd":
-        from ctcohort.release.guard.chunked_file import is_proven  # Blosc2 only where it is needed
-
-        if is_proven(path):
-            return
+    if path.suffix == ".b2nd" and is_proven(path):
+        return
     for location, kind in dict.fromkeys(in_file(path)):
         yield Finding(shown, redacted(location, sought()), kind)
 
