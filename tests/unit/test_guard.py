@@ -308,6 +308,7 @@ def test_numbers_that_are_counts_are_not_taken_for_an_mrn(tmp_path: Path) -> Non
     identities.add(MRN, "526338")
     counts = {"instances": [{"bytes": 526338}], "facts": {"acquisition_time": {"all": "526338.25"}}}
     (tmp_path / "A1.json").write_text(json.dumps(counts))
+    (tmp_path / "croissant.json").write_text(json.dumps({"contentSize": "526338"}))
     write_table(
         tmp_path / "manifest.csv",
         ("accession", "npz_bytes", "shape"),

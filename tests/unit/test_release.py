@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from pydicom import dcmread
 
 from ctcohort.base.faults import InputError
@@ -139,7 +145,7 @@ def test_a_release_holds_volumes_a_table_a_card_and_checksums(rules: ReleaseSett
     assert sorted(given.values()) == ["trn00001", "trn00002", "tst00001"]
     assert set(content()) == {
         *(f"{name}.npz" for name in given.values()),
-        *("README.md", "SHA256SUMS", "metadata.csv"),
+        *("README.md", "SHA256SUMS", "croissant.json", "metadata.csv"),
     }
     for row in rows[:3]:
         made = Path("processed") / f"{name_of(row['accession'])}.npz"
@@ -591,6 +597,14 @@ def test_chunked_volumes_are_released_on_request(rules: ReleaseSettings) -> None
         assert f"{sha256(released)}  {name}.b2nd" in Path("release/SHA256SUMS").read_text()
     assert "`*.b2nd`" in Path("release/README.md").read_text()
     assert make(asked) == ["release/ has 2 scans, as before: nothing to do"]
+    inodes = {p.name: p.stat().st_ino for p in Path("release").glob("*.b2nd")}
+    write_manifest([chunk("A1"), chunk("A2"), chunk("A3")])
+    damaged = Path("release") / f"{names()['A1']}.b2nd"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\1")
+    make(asked)
+    kept = {n for n, inode in inodes.items() if (Path("release") / n).stat().st_ino == inode}
+    assert kept == {f"{names()['A2']}.b2nd"}  # linked; the damaged one is copied anew
+    assert damaged.read_bytes() == Path("chunked/A1.b2nd").read_bytes()
     make(rules)
     assert not list(Path("release").glob("*.b2nd"))
 
@@ -604,3 +618,162 @@ def test_a_chunked_volume_of_other_voxels_is_not_released(rules: ReleaseSettings
     write_manifest([include("A1")])
     with pytest.raises(InputError, match=r"names no chunked volume of A1; run snakemake chunked"):
         make(replace(rules, chunked=True))
+
+
+# What programs read of it
+
+
+def described() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(Path("release/croissant.json").read_text())
+    return content
+
+
+def test_croissant_describes_every_file_and_every_column(rules: ReleaseSettings) -> None:
+    write_manifest([chunk("A1"), chunk("A2")])
+    make(replace(rules, chunked=True))
+    content = described()
+    table, *sets = content["distribution"]
+    size = Path("release/metadata.csv").stat().st_size
+    assert (table["sha256"], table["contentSize"]) == (
+        sha256(Path("release/metadata.csv")),
+        str(size),
+    )
+    there = {path.name for path in Path("release").iterdir()}
+    matched = {name for each in sets for name in there if fnmatch(name, each["includes"])}
+    assert there - matched == {"README.md", "SHA256SUMS", "croissant.json", table["contentUrl"]}
+    splits, scans = content["recordSet"]
+    assert [row["splits/name"] for row in splits["data"]] == ["train", "val", "test"]
+    columns = list(next(iter(metadata().values())))
+    assert [field["source"]["extract"]["column"] for field in scans["field"]] == columns
+    assert [field["name"] for field in scans["field"]] == columns
+    assert all(field["description"] for field in scans["field"])
+    ids = [field["@id"] for each in (splits, scans) for field in each["field"]]
+    ids += [each["@id"] for each in (*content["distribution"], splits, scans)]
+    assert len(ids) == len(set(ids))
+    (split,) = [field for field in scans["field"] if "references" in field]
+    assert (split["name"], split["references"]) == ("split", {"field": splits["key"]})
+    make(rules)
+    assert [each["@id"] for each in described()["distribution"]] == ["metadata.csv", "npz"]
+
+
+def front_matter() -> dict[str, Any]:
+    _, matter, _ = Path("release/README.md").read_text().split("---\n", 2)
+    content: dict[str, Any] = yaml.safe_load(matter)
+    return content
+
+
+def test_the_title_is_that_of_what_was_measured(rules: ReleaseSettings) -> None:
+    for lung_ml, expected, tags in ((4000, "Chest CT volumes", ["chest"]), ("", "CT volumes", [])):
+        write_manifest([include("A1", lung_ml=lung_ml)])
+        make(rules)
+        matter = front_matter()
+        assert f"\n# {expected}\n" in Path("release/README.md").read_text()
+        assert matter["pretty_name"] == described()["name"] == expected
+        assert matter["tags"] == described()["keywords"]
+        assert matter["tags"][3:] == tags
+        assert matter["size_categories"] == ["n<1K"]
+        assert matter["configs"][0]["data_files"] == [{"split": "scans", "path": "metadata.csv"}]
+
+
+@pytest.mark.parametrize(
+    ("licence", "front", "croissant"),
+    [
+        (None, {}, None),
+        ("CC BY 4.0", {"license": "cc-by-4.0"}, "https://spdx.org/licenses/CC-BY-4.0"),
+        ("CC0-1.0", {"license": "cc0-1.0"}, "https://spdx.org/licenses/CC0-1.0"),
+        (
+            "cc by-nc sa 4.0",
+            {"license": "cc-by-nc-sa-4.0"},
+            "https://spdx.org/licenses/CC-BY-NC-SA-4.0",
+        ),
+        (
+            "Our: data use, v. 2",
+            {"license": "other", "license_name": "our-data-use-v.-2"},
+            {"@type": "sc:CreativeWork", "name": "Our: data use, v. 2"},
+        ),
+    ],
+)
+def test_a_licence_is_said_as_each_format_wants_it(
+    rules: ReleaseSettings, licence: str | None, front: dict[str, str], croissant: object
+) -> None:
+    write_manifest([include("A1")])
+    make(replace(rules, licence=licence))
+    assert {k: v for k, v in front_matter().items() if k.startswith("license")} == front
+    assert described().get("license") == croissant
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((1, 0, ""), "sc:Integer"),
+        ((1, 0.5, "-2e3"), "sc:Float"),
+        (("yes", "no", ""), "sc:Text"),
+        (("007", "012", "1"), "sc:Text"),
+        (("", "", ""), "sc:Text"),
+    ],
+)
+def test_labels_have_the_type_of_all_their_values(
+    rules: ReleaseSettings, values: tuple[object, ...], expected: str
+) -> None:
+    write_manifest([include(f"A{number}", nodule=value) for number, value in enumerate(values)])
+    make(rules)
+    field = described()["recordSet"][1]["field"][-1]
+    assert (field["name"], field["dataType"]) == ("nodule", [expected, "cr:Label"])
+
+
+def test_the_guard_reads_what_programs_read(rules: ReleaseSettings) -> None:
+    write_manifest([include("A1")])
+    with pytest.raises(InputError, match=r"croissant\.json: license\.name: patient name"):
+        make(replace(rules, licence="ask Esmeralda"))
+
+
+READ = """
+import json, sys
+import mlcroissant
+
+dataset = mlcroissant.Dataset(sys.argv[1])
+records = [
+    {key: value.decode() if isinstance(value, bytes) else value for key, value in record.items()}
+    for record in dataset.records("scans")
+]
+print(json.dumps([sorted(dataset.metadata.ctx.issues.warnings), records]))
+"""
+
+
+@pytest.mark.skipif(
+    find_spec("mlcroissant") is None,
+    reason="mlcroissant, of requirements-dev.lock, is not installed",
+)
+def test_mlcroissant_finds_no_fault_and_reads_every_record(rules: ReleaseSettings) -> None:
+    """A label's name may be anything, an identifier of Croissant may not."""
+    odd = "growth (mm/a) #1 é|x"
+    write_manifest(
+        [
+            include("A1", split="val", kvp=120, zdiffs_all_equal="true", final_square=400)
+            | {odd: 0.5},
+            include("A2", orig_yxspacing=0.7, nodule="", transform=[[0, 0, 1, 2.5]]) | {odd: ""},
+        ]
+    )
+    make(rules)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, "release/croissant.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    warnings, records = json.loads(done.stdout)
+    missing = ("citeAs", "datePublished", "version")  # nobody has told
+    assert len(warnings) == len(missing)
+    assert all(any(word in line for word in missing) for line in warnings)
+    fields = {f["@id"]: f for f in described()["recordSet"][1]["field"]}
+    read = {"sc:Integer": int, "sc:Float": float, "sc:Text": str, "sc:Boolean": bool}
+    table = list(metadata().values())
+    assert len(records) == len(table) == 2
+    for record, row in zip(records, table, strict=True):
+        assert record.keys() == fields.keys()
+        for identifier, field in fields.items():
+            kind = field["dataType"]
+            kind = read[kind if isinstance(kind, str) else kind[0]]
+            text, value = row[field["name"]], record[identifier]
+            assert value == (None if text == "" else text == "true" if kind is bool else kind(text))

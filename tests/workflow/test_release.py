@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ctcohort.dataset.columns import MANIFEST
 from tests.workflow.conftest import (
     CHEST,
     LATER,
@@ -59,6 +60,14 @@ def release_command(site: Site) -> list[str]:
     ]
 
 
+def assert_of_type(text: str, type_: type) -> None:
+    """What `dataset.columns` says of a column holds for what runs write into it."""
+    if type_ is bool:
+        assert text in ("true", "false", "")
+    elif text:
+        type_(text)
+
+
 def guard(site: Site, *, ok: bool = True) -> str:
     return site.run("--quiet", "all", "--", "guard", ok=ok).output
 
@@ -79,6 +88,9 @@ def test_the_demo_holds_no_identifier_where_none_may_be(tmp_path: Path) -> None:
     site.run("--nolock", "--", "release")
     site.script("status.py")
     assert len(released(site)) == 7
+    for row in site.rows("manifest.csv"):
+        for name, column in MANIFEST.items():
+            assert_of_type(row[name], column.type)
     said = guard(site)
     assert "nothing was found" in said
     # and it looked: the same run with an identifier in it fails
