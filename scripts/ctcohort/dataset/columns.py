@@ -78,8 +78,8 @@ MANIFEST = {
     "air_peak_hu": Column(float, "the commonest HU of air; empty if there is no peak"),
     "implausible_z_mm": Column(
         str,
-        "positions, mm towards the head, of slices that their neighbours contradict"
-        " (flag slice_implausible)",
+        "positions, mm towards the head and separated by blanks, of slices that their neighbours"
+        " contradict (flag slice_implausible)",
     ),
     "body_part": Column(str, "BodyPartExamined"),
     "regions": Column(
@@ -87,7 +87,9 @@ MANIFEST = {
         "parts of the body that words of BodyPartExamined and SeriesDescription name",
     ),
     "lung_ml": Column(float, "volume of aerated lung, its vessels included"),
-    "lungs_cut": Column(str, "the ends of the scan at which lung is cut: head, feet"),
+    "lungs_cut": Column(
+        str, "the ends of the scan at which lung is cut: head, feet or both, separated by a blank"
+    ),
     "raw_bytes": Column(int, "size of the DICOM files"),
     "npz_bytes": Column(int, "size of the volume's file"),
     "npz_sha256": Column(str, "SHA-256 of the volume's file"),
