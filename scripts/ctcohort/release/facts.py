@@ -96,7 +96,7 @@ class Facts:
     @property
     def size(self) -> str:
         """How many scans, in a word of Hugging Face."""
-        return next((word for most, word in SIZES.items() if len(self.rows) < most), "n>1M")
+        return next((word for most, word in SIZES.items() if len(self.rows) < most), "1M<n<10M")
 
     @property
     def spdx(self) -> str | None:
