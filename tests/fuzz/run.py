@@ -10,14 +10,15 @@ one.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import random
 import shutil
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ SHARES = {
     "config": 4,
 }
 """Of a hundred mutants."""
+
+PART = 500
+"""Mutants that one job takes at a time."""
 
 
 @dataclass(frozen=True)
@@ -125,26 +129,30 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first mutant")
     parser.add_argument("--target", default="", choices=[*SHARES, ""], help="this target alone")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of mutants")
-    parser.add_argument("--minutes", type=float, help="end after so many")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many at once")
     parser.add_argument("--scratch", type=Path, help="kept; else a temporary folder")
     parser.add_argument("--write", action="store_true", help="the figures into docs/reliability.md")
     options = parser.parse_args()
     numbers = options.only or list(range(options.first, options.first + options.mutants))
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="fuzz-"))
     warnings.simplefilter("ignore")  # pydicom's, of what mutants hold
-    found, known = [], set()
-    end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
-    for result in results(scratch, numbers, options.target):
-        found.append(result)
-        for complaint in result.complaints:
-            kind = "".join(complaint.splitlines()[-3:])
-            if kind not in known:
-                known.add(kind)
-                print(f"{result.target} {result.number}: {complaint}", flush=True)
-        if time.monotonic() > end:
-            break
-        if len(found) % 500 == 0:
+    found: list[Result] = []
+    known: set[str] = set()
+
+    def one(part: list[int]) -> list[Result]:
+        return list(results(scratch / f"from-{part[0]}", part, options.target))
+
+    parts = [numbers[first : first + PART] for first in range(0, len(numbers), PART)]
+    with ThreadPoolExecutor(options.jobs) as pool:  # commands run in processes of their own
+        for part in pool.map(one, parts):
+            found += part
             print(f"{len(found)} of {len(numbers)}", file=sys.stderr, flush=True)
+            for result in part:
+                for complaint in result.complaints:
+                    kind = "".join(complaint.splitlines()[-3:])
+                    if kind not in known:
+                        known.add(kind)
+                        print(f"{result.target} {result.number}: {complaint}", flush=True)
     print(table(found))
     if options.write:
         write_section("fuzz", table(found))
