@@ -266,6 +266,9 @@ def end_screen():
 
 onstart:
     overhead.one_timer(workflow.scheduler)
+    waiting = sum(job.rule.name == "preprocess_volume" for job in workflow.dag.needrun_jobs())
+    if workflow.local_exec and (advice := overhead.advice(workflow.cores, waiting)):
+        print(advice)
     if config["raw"] == "delete":
         print("raw: delete is set: a volume that must be made again is downloaded again.")
     if follows_jobs():

@@ -1,13 +1,23 @@
-"""Spare runs what Snakemake 9.27 does for nothing: timers that multiply, and pandas for strings.
+"""Spare runs what Snakemake 9.27 does for nothing, and tell when one Snakemake is too few.
 
-Both reach into Snakemake, and leave it alone where it has no such method; a test fails once it does
-neither any more. `benchmarks/scale/upstream.md` has the figures.
+`one_timer` and `no_pandas` reach into Snakemake, and leave it alone where it has no such method; a
+test fails once it does neither any more. `benchmarks/scale/upstream.md` has the figures.
 """
 
 from __future__ import annotations
 
 import time
 from typing import Any
+
+SCAN_MS = 2500
+"""CPU of an ordinary scan's two jobs."""
+
+START_MS, WAITING_MS = 7.0, 0.84
+"""CPU that Snakemake itself takes for them where many cores are at work, and what every thousand
+scans that wait add to it."""
+
+FEW = 10
+"""Scans per core that are made before parts would have begun to pay."""
 
 
 def one_timer(scheduler: Any) -> None:
@@ -50,3 +60,19 @@ def no_pandas(persistence: Any) -> None:
     builtin = getattr(persistence, "_serialize_param_builtin", None)
     if builtin and hasattr(persistence, "_serialize_param"):
         persistence._serialize_param = builtin
+
+
+def cores_kept_busy(scans: int) -> int:
+    """Return how many cores one Snakemake finds work for while so many scans wait."""
+    return round(SCAN_MS / (START_MS + WAITING_MS * scans / 1000))
+
+
+def advice(cores: int, scans: int) -> str:
+    """Return when a run is better made in parts, for a person; empty where it is not."""
+    busy = cores_kept_busy(scans)
+    if cores <= busy or scans < FEW * cores:
+        return ""
+    return (
+        f"{scans:,} scans to make on {cores} cores: while so many wait, one Snakemake finds work"
+        f" for about {busy}; parts are faster (docs/hpc.md, Parts)."
+    )
