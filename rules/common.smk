@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-import snakemake
+import snakemake.persistence
 import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -15,7 +15,7 @@ from snakemake.settings.types import ExecMode, RerunTrigger
 
 from ctcohort.base.faults import InputError
 from ctcohort.base import seals
-from ctcohort.dataset import screen
+from ctcohort.dataset import overhead, screen
 from ctcohort.dataset.lost_jobs import record_lost_jobs
 from ctcohort.base.project import snakemake_on
 from ctcohort.dataset.summary import summary, told_forecast
@@ -49,6 +49,7 @@ from ctcohort.config.settings import (
 # would be a third of the time that planning takes.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
+overhead.no_pandas(getattr(snakemake.persistence, "PersistenceBase", None))
 
 HERE = Workdir()
 SCHEMA = yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text())
@@ -263,6 +264,10 @@ def end_screen():
 
 
 onstart:
+    overhead.one_timer(workflow.scheduler)
+    waiting = sum(job.rule.name == "preprocess_volume" for job in workflow.dag.needrun_jobs())
+    if workflow.local_exec and (advice := overhead.advice(workflow.cores, waiting)):
+        print(advice)
     if config["raw"] == "delete":
         print("raw: delete is set: a volume that must be made again is downloaded again.")
     if follows_jobs():
