@@ -198,13 +198,13 @@ class DicomwebArchive(NetworkArchive[Row]):
         return self._search("studies", "/studies", terms, patience, count=1)
 
     def studies_with_accession(self, number: str, patience: Patience) -> list[Row]:
-        """Query for an accession; archives ignore case, take a comma for a list, or answer with
-        everything, so that only answers with this number are returned.
+        """See `network.NetworkArchive.studies_with_accession`.
 
         Orthanc 1.10 does not decode percent-encoded values. What it does not find is asked for
         again with a wildcard (PS3.4 C.2.2.2.4) for every character that had to be encoded; an
         archive without wildcards may refuse that.
         """
+        found: list[Row] = []
         encoded, wildcards = quote(number, safe=""), _RESERVED.sub("?", number)
         for value in dict.fromkeys((encoded, wildcards)):
             try:
@@ -212,11 +212,11 @@ class DicomwebArchive(NetworkArchive[Row]):
             except Refused:
                 if value == encoded:
                     raise
-                return []
-            rows = [row for row in rows if text_of(row, "AccessionNumber") == number]
-            if rows:
-                return rows
-        return []
+                break
+            found += rows
+            if any(text_of(row, "AccessionNumber") == number for row in rows):
+                break
+        return found
 
     def _series_of(self, uid: str, study: Row, patience: Patience) -> list[Row]:
         count = self.count_of(study, "NumberOfStudyRelatedSeries")
@@ -325,7 +325,8 @@ class DicomwebArchive(NetworkArchive[Row]):
 
         Pages are asked for until one is empty or brings nothing new, or `count` is reached. An
         archive's own limit is unknown, so that a page is the last one only where the archive has
-        answered with longer ones before. `terms` are encoded.
+        answered with longer ones before, and counts no more. A page again and again is no end where
+        it counts more. `terms` are encoded.
         """
         rows: dict[str, Row] = {}
         offset = 0
@@ -338,8 +339,10 @@ class DicomwebArchive(NetworkArchive[Row]):
             enough = max(self._longest.get(level, 0), min(SMALLEST_LIMIT, anywhere))
             self._longest[level] = max(self._longest.get(level, 0), len(page))
             reached = 0 < count <= len(rows)
-            if len(rows) == known or (not more and (reached or len(page) < enough)):
-                return list(rows.values()), more and not reached
+            if len(rows) == known:
+                return list(rows.values()), (more or bool(page and count)) and not reached
+            if not more and (reached or (len(page) < enough and not count)):
+                return list(rows.values()), False
 
     def _page(
         self,
@@ -471,6 +474,9 @@ class DicomwebArchive(NetworkArchive[Row]):
             self._receive(f"{transfer.path}/instances/{uid}", form, transfer)
         except NotThere:
             raise Changed("the archive no longer has what it had listed") from None
+        except Transient:
+            if uid in transfer.missing:
+                raise
         if uid in transfer.missing:
             raise Transient("an instance did not come with a reply that is whole")
 
@@ -564,7 +570,7 @@ def _parts(reply: Reply, into: Path) -> Iterator[Path]:
     """Yield the instances of a reply as files under temporary names."""
     boundary = boundary_of(reply.response.headers.get("Content-Type", ""))
     if boundary is not None:
-        yield from PartReader(reply.chunks, boundary).files(into)
+        yield from PartReader(reply.chunks, boundary, _is_whole).files(into)
         return
     if not reply.kind.startswith(("application/dicom", "application/octet-stream")) or (
         "json" in reply.kind or "xml" in reply.kind
@@ -574,19 +580,20 @@ def _parts(reply: Reply, into: Path) -> Iterator[Path]:
     try:
         with open(path, "wb") as stream:
             stream.writelines(reply.chunks)
-        if not reply.has_length:
-            _must_be_whole(path)
+        if not (reply.has_length or _is_whole(path)):
+            raise Transient("the reply ended before all of it had arrived")
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def _must_be_whole(path: Path) -> None:
-    """Raise unless a reply without a length brought a whole file."""
+def _is_whole(path: Path) -> bool:
+    """Return whether a file is whole, where the end of a reply does not tell."""
     try:
         check_whole(path)
     except Fault:
-        raise Transient("the reply ended before all of it had arrived") from None
+        return False
+    return True
 
 
 def _identity_of(path: Path) -> tuple[str, str]:

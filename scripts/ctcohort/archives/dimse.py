@@ -574,7 +574,8 @@ class DimseArchive(NetworkArchive[Dataset]):
             return Fault(
                 "archive_refused",
                 "the archive's certificate is not trusted, or names another host; put the CA that"
-                " signed it into archive.dimse.tls.ca_bundle, or fix archive.dimse.host",
+                " signed it, and every intermediate that the archive does not send, into"
+                " archive.dimse.tls.ca_bundle, or fix archive.dimse.host",
             )
         except ssl.SSLError:
             return Fault(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -22,7 +23,8 @@ from ctcohort.archives.retrying import Transient
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.dicom.dicom_json import Row
 
-JSON = "application/dicom+json"
+JSON = ("application/dicom+json", "application/json")
+"""Media types of JSON, asked for in turn; the second is that of archives before 2016."""
 
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 60.0
@@ -79,6 +81,7 @@ class Web:
                 "archive.dicomweb.url is not set; expected the root of the archive's DICOMweb"
                 " service, e.g. https://archive.example.org/dicom-web"
             )
+        self._kinds: dict[str, tuple[str, ...]] = {}
         self._searching = _prefixed(self.url, dicomweb["qido_prefix"])
         self._retrieving = _prefixed(self.url, dicomweb["wado_prefix"])
         self.session = session_of(dicomweb, self.url)
@@ -92,8 +95,7 @@ class Web:
         Transient
             The answer is cut off, or has neither a length nor a body: that is not "nothing found".
         """
-        with self._request("find", f"{self._searching}{path}", JSON, SILENT_SECONDS) as reply:
-            return _rows(reply, nothing=_says_nothing)
+        return self._json("find", f"{self._searching}{path}", nothing=_says_nothing)
 
     def metadata(self, path: str) -> tuple[list[Row], bool]:
         """Return the rows about the instances of a series, and whether they are not all.
@@ -103,14 +105,29 @@ class Web:
         Transient
             The answer is cut off or empty: a series has at least one instance.
         """
-        with self._request("headers", f"{self._retrieving}{path}", JSON, SILENT_SECONDS) as reply:
-            return _rows(reply, nothing=lambda _response: False)
+        url = f"{self._retrieving}{path}"
+        return self._json("headers", url, nothing=lambda _response: False)
 
     @contextmanager
     def instances(self, path: str, accept: str, silence: float) -> Iterator[Reply]:
         """Ask for instances; `silence` is the longest wait for the next byte, in seconds."""
         with self._request("fetch", f"{self._retrieving}{path}", accept, silence) as reply:
             yield reply
+
+    def _json(self, what: str, url: str, *, nothing: Any) -> tuple[list[Row], bool]:
+        """Read rows in the first media type that the archive does not refuse, and remember it."""
+        kinds = self._kinds.get(what, JSON)
+        for kind in kinds:
+            try:
+                with self._request(what, url, kind, SILENT_SECONDS) as reply:
+                    answer = _rows(reply, nothing=nothing)
+            except Refused as refused:
+                if refused.status not in (406, 415) or kind == kinds[-1]:
+                    raise
+            else:
+                self._kinds[what] = (kind,)
+                return answer
+        raise AssertionError("the last kind returns or raises")
 
     @contextmanager
     def _request(self, what: str, url: str, accept: str, silence: float) -> Iterator[Reply]:
@@ -170,11 +187,15 @@ class Web:
         if status >= 500:
             raise Transient(f"the archive answered {status}", wait=_retry_after(response))
         if not response.ok or status >= 300:
-            raise Fault(
-                "archive_refused",
-                f"{self.url} answered {status}; expected 200. If it redirects, put the address it"
-                " redirects to into archive.dicomweb.url",
-            )
+            said = f"{self.url} answered {status}; expected 200"
+            host = urlsplit(response.headers.get("Location", "")).hostname
+            if host:
+                said += (
+                    f". It redirects to {host}, which is not followed, so that no login goes"
+                    " elsewhere: put the new address into archive.dicomweb.url, or, where only"
+                    " files are there, have the archive's administrator let it send them itself"
+                )
+            raise Fault("archive_refused", said)
 
     def _forbidden(self) -> None:
         """Raise for 403: one study may be restricted, or a quota used up, where others are granted.
@@ -275,18 +296,24 @@ def _rows(reply: Reply, *, nothing: Any) -> tuple[list[Row], bool]:
         if nothing(response):
             return [], False
         raise Transient(f"the archive's answer ({response.status_code}) is empty")
-    if reply.kind and "json" not in reply.kind:
-        raise not_dicomweb(response)
     try:
-        rows = json.loads(body)
+        rows = _loaded(body)
     except ValueError:
-        if not reply.kind:
+        if "json" not in reply.kind:
             raise not_dicomweb(response) from None
-        raise Transient("the archive's answer is cut off") from None
+        raise Transient("the archive's answer is cut off, or no JSON") from None
     if not isinstance(rows, list):
         raise not_dicomweb(response)
     more = response.status_code == 206 or response.headers.get("Warning", "").startswith("299")
     return [row for row in rows if isinstance(row, dict)], more
+
+
+def _loaded(body: bytes) -> Any:
+    """Return what JSON holds, in UTF-8 (PS3.18 F.2), or in bytes as the files have them."""
+    try:
+        return json.loads(body)
+    except UnicodeDecodeError:
+        return json.loads(body.decode("latin-1"))
 
 
 def _says_nothing(response: requests.Response) -> bool:
@@ -308,7 +335,8 @@ def _broken(error: Exception, *, recalled: bool, bare: bool) -> Exception:
         return Fault(
             "archive_refused",
             "the archive's certificate is not trusted, or names another host; put the CA that"
-            " signed it into archive.dicomweb.ca_bundle, or fix the host in archive.dicomweb.url",
+            " signed it, and every intermediate that the archive does not send, into"
+            " archive.dicomweb.ca_bundle, or fix the host in archive.dicomweb.url",
         )
     if isinstance(error, requests.exceptions.ProxyError):
         return Transient(
