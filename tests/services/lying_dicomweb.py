@@ -77,6 +77,12 @@ def _no_number(element: Any) -> Any:
     return {**element, "Value": [float("nan"), "NaN", "-Infinity", 1e999][: len(element["Value"])]}
 
 
+def _padded(element: Any) -> Any:
+    values = element.get("Value", [])
+    padded = [f"{value}\0" if isinstance(value, str) else value for value in values]
+    return {**element, "Value": padded} if values else element
+
+
 def _elsewhere(element: Any) -> Any:
     if element.get("vr") not in ("DS", "CS", "SQ"):
         return element
@@ -88,6 +94,7 @@ _CHANGES = {
     "first values": _first_value,
     "joined values": _joined,
     "no numbers": _no_number,
+    "NUL behind text": _padded,
     "bulk data": _elsewhere,
 }
 
@@ -131,10 +138,11 @@ class Lies:
     fails : every so manieth retrieval is cut in half; 0 for none
     prefixes : what stands before the paths of searches and of retrievals
     filters : whether searches heed what they are asked for
+    lists_series : whether the series of a study can be searched; nothing is found where not
     tells_accession : whether the answers to a search tell AccessionNumber
     json : of rows: "plain", "numbers as text", "first values" (of several), "joined values" (in one
-        text), "no numbers" (NaN and infinities), "bulk data" (elsewhere), "BOM", "Latin-1", or
-        "damaged" (`/metadata` is no JSON, ever)
+        text), "no numbers" (NaN and infinities), "NUL behind text", "bulk data" (elsewhere), "BOM",
+        "Latin-1" or "damaged" (`/metadata` is no JSON, ever)
     accepts : the one media type of JSON that it gives
     encoding : the Content-Encoding of every reply, even where it is not accepted
     chunked : whether replies come in chunks, without a length
@@ -173,6 +181,7 @@ class Lies:
     fails: int = 0
     prefixes: tuple[str, str] = ("", "")
     filters: bool = True
+    lists_series: bool = True
     tells_accession: bool = True
     json: str = "plain"
     accepts: str = ""
@@ -358,6 +367,8 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
                 elif lies.filters and (wanted := tag_for_keyword(key)):
                     value = unquote(value)
                     stored = [one for one in stored if _matches(one.value(f"{wanted:08X}"), value)]
+            if level == "series" and not lies.lists_series:
+                stored = []
             if lies.largest_limit and limit > lies.largest_limit:
                 return self._status(400)
             if any(self._is_forbidden(one, "search") for one in stored):
@@ -426,7 +437,7 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
 
         def _written(self, rows: list[dict[str, Any]]) -> bytes:
             change = _CHANGES.get(lies.json)
-            if change and len(rows) > 1:
+            if change:
                 rows = [{key: change(value) for key, value in row.items()} for row in rows]
             if lies.json == "Latin-1":
                 rows = [{**row, "00081030": {"vr": "LO", "Value": ["Hüfte"]}} for row in rows]

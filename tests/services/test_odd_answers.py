@@ -47,6 +47,7 @@ READ = {
     "the first of several values (knopkem/dicomweb-proxy #12)": Lies(json="first values"),
     "several values in one text": Lies(json="joined values"),
     "NaN and -Infinity (microsoft/dicom-server #3530)": Lies(json="no numbers"),
+    "NUL behind text (microsoft/dicom-server #2641)": Lies(json="NUL behind text"),
     "BulkDataURI for values": Lies(json="bulk data"),
     "a boundary that stands in a file (UMEssen/DICOM-RST #59)": Lies(form="fixed"),
     "a boundary with blanks (DICOMcloud #115)": Lies(form="words"),
@@ -99,6 +100,13 @@ def test_a_list_of_series_that_stays_short_is_no_answer(small, capsys):
     with lying(small, Lies(page=2, ignores_offset=True)) as server:
         assert outcome(archive_at(server.url), "R1", server.holds("R1")) == "no_answer"
     assert "has more results than the 2" in capsys.readouterr().err
+
+
+def test_a_study_whose_series_are_not_listed_is_not_called_not_found(small, capsys):
+    """dcm4chee-arc-light #3719: 204 for the series of a study whose instances were purged."""
+    with lying(small, Lies(lists_series=False)) as server:
+        assert outcome(archive_at(server.url), "R1", server.holds("R1")) == "no_answer"
+    assert "counts 3 series in a study and lists none" in capsys.readouterr().err
 
 
 def test_an_accession_that_is_not_told_is_not_called_not_found(small, capsys):

@@ -28,6 +28,15 @@ from .servers import ARCHIVE, FETCHER
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
+FORMS = (
+    *("plain", "blanks", "mixed", "lf", "lengths"),
+    *("wrong lengths", "fixed", "words", "quoted", "unclosed"),
+)
+JSONS = (
+    *("numbers as text", "first values", "joined values", "no numbers", "NUL behind text"),
+    *("bulk data", "BOM", "Latin-1", "damaged"),
+)
+
 BLOCK, BLOCKS = 30, 10
 """Seeds of one test, and how many tests of DICOMweb there are."""
 SERIES = SeriesSettings(kinds=("ORIGINAL",), min_slices=5, tie_break=("series_number",))
@@ -67,10 +76,18 @@ def mixture(rng):
         instance_forms=rng.choice([("multipart",), ("single",), ("multipart", "single")]),
         wildcard=rng.choice([200, 200, 400, 406, 500]),
         not_yet=sometimes(1, 0, 0.2),
-        form=rng.choice(["plain", "blanks", "mixed", "lf", "lengths"]),
+        form=rng.choice(FORMS),
         forbidden=sometimes(frozenset({"R 2"}), frozenset(), 0.1),
         forbidden_at=rng.choice(["search", "retrieve"]),
         fails=sometimes(rng.randint(3, 9), 0),
+        filters=rng.random() < 0.8,
+        json=sometimes(rng.choice(JSONS), "plain"),
+        accepts=sometimes("application/json", "", 0.2),
+        encoding=rng.choice(["", "", "gzip", "deflate"]),
+        chunked=rng.random() < 0.3,
+        closes=rng.random() < 0.1,
+        always_single=rng.random() < 0.1,
+        busy=sometimes(1, 0, 0.1),
     )
 
 

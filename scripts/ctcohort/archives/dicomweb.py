@@ -220,7 +220,14 @@ class DicomwebArchive(NetworkArchive[Row]):
 
     def _series_of(self, uid: str, study: Row, patience: Patience) -> list[Row]:
         count = self.count_of(study, "NumberOfStudyRelatedSeries")
-        return self._search("series", f"/studies/{uid}/series", [], patience, count=count)
+        rows = self._search("series", f"/studies/{uid}/series", [], patience, count=count)
+        if count and not rows:
+            raise Fault(
+                "archive_unreachable",
+                f"the archive counts {count} series in a study and lists none; run again later",
+                transient=True,
+            )
+        return rows
 
     def _found(self, study: Row, row: Row, instances: int) -> FoundSeries:
         modality = text_of(row, "Modality")

@@ -593,9 +593,11 @@ class DimseArchive(NetworkArchive[Dataset]):
     def _status(self, status: Dataset, *, retrieving: bool = False) -> int:
         """The code of a response's status, if it is success or pending (PS3.7 C)."""
         if "Status" not in status:
+            unknown = f"it does not let the calling AE title {self.calling!r} query"
+            if retrieving and self.move_port:
+                unknown = f"it does not know {self.calling!r} as a destination of C-MOVE"
             raise _BrokenOff(
-                "the archive broke the association off; where it always does, it does not let the"
-                f" calling AE title {self.calling!r} query"
+                f"the archive broke the association off; where it always does, {unknown}"
             )
         code = int(status.Status)
         if code == 0 or code in _PENDING:
