@@ -117,6 +117,7 @@ class Lies:
     nothing : the status of a search that finds nothing
     odd_search : a search of which the first answer is "empty" (200, no length, no body) or "202"
     counts : whether it tells NumberOfStudyRelatedSeries and NumberOfSeriesRelatedInstances
+    doubled : instances of a series that are counted and told twice
     lists : whether `/instances` can be searched
     listed, described, streamed : the most instances of a list, of `/metadata`, of a series
     metadata : the status of `/metadata`, 200 where it has it
@@ -160,6 +161,7 @@ class Lies:
     nothing: int = 204
     odd_search: str = ""
     counts: bool = True
+    doubled: int = 0
     lists: bool = True
     listed: int = 0
     described: int = 0
@@ -385,12 +387,12 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
                     series = {one.value("0020000E") for one in members}
                     row["00201206"] = {"vr": "IS", "Value": [len(series)]}
                 if level == "series" and lies.counts:
-                    row["00201209"] = {"vr": "IS", "Value": [len(members)]}
+                    row["00201209"] = {"vr": "IS", "Value": [len(members) + lies.doubled]}
                 if lies.rows_change:
                     row["00081190"] = {"vr": "UR", "Value": [f"{archive.url}/{time.time_ns()}"]}
                 rows.append(row)
             if level == "instances":
-                rows = rows[: lies.listed or len(rows)]
+                rows = [*rows, *rows[: lies.doubled]][: lies.listed or None]
                 if lies.foreign and rows:
                     rows = [self._foreign(rows[0]), *rows]
             page = min(limit, lies.page or limit)
@@ -406,7 +408,7 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
                 return self._status(int(lies.odd_metadata), {"Retry-After": "0"})
             if any(self._is_forbidden(one, "search") for one in stored):
                 return self._status(403)
-            rows = [dict(one.row) for one in stored]
+            rows = [dict(one.row) for one in [*stored, *stored[: lies.doubled]]]
             if lies.told:
                 told = set(map(tag, lies.told))
                 rows = [{key: value for key, value in r.items() if key in told} for r in rows]

@@ -102,6 +102,12 @@ def test_a_list_of_series_that_stays_short_is_no_answer(small, capsys):
     assert "has more results than the 2" in capsys.readouterr().err
 
 
+def test_an_instance_that_is_counted_twice_is_not_taken_for_another(small):
+    """medplum #10154: an instance that is stored again is told twice."""
+    with lying(small, Lies(doubled=2)) as server:
+        assert outcome(archive_at(server.url), "R1", server.holds("R1")) == "still_arriving"
+
+
 def test_a_study_whose_series_are_not_listed_is_not_called_not_found(small, capsys):
     """dcm4chee-arc-light #3719: 204 for the series of a study whose instances were purged."""
     with lying(small, Lies(lists_series=False)) as server:
