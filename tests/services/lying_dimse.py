@@ -53,6 +53,7 @@ class Lies:
     forbidden : accessions for which queries are answered with 0124
     pending : the status of an answer
     padding : what stands behind text and UIDs of answers
+    blank : whether nothing found is one answer without a value
     omits : what answers leave out although it is asked for: "accession", or "empty" (values)
     get_ends : the status behind the instances of a C-GET, 0 for that which they give
     aborts_after : instances of a C-GET after which it aborts the association; 0 for none
@@ -73,6 +74,7 @@ class Lies:
     forbidden: frozenset[str] = frozenset()
     pending: int = 0xFF00
     padding: str = ""
+    blank: bool = False
     omits: str = ""
     get_ends: int = 0
     aborts_after: int = 0
@@ -168,6 +170,8 @@ def lying_dimse(stored: list[Stored], lies: Lies, host: str = "127.0.0.1") -> It
         if any(one.AccessionNumber in lies.forbidden for one in found):
             yield 0x0124, None
             return
+        if lies.blank and not found:
+            yield lies.pending, Dataset({e.tag: DataElement(e.tag, e.VR, "") for e in identifier})
         unique: dict[str, Dataset] = {}
         for one in found:
             unique.setdefault(one[UNIQUE[level]].value, one)

@@ -228,15 +228,16 @@ def test_a_page_that_is_shorter_than_others_were_is_the_last(stored):
 
 
 def test_an_offset_that_is_ignored_ends_though_rows_change(stored):
-    lies = Lies(ignores_offset=True, rows_change=True, page=3)
+    lies = Lies(ignores_offset=True, rows_change=True, page=3, counts=False)
     with lying(stored, lies) as server:
         assert len(lying_archive(server).find(accession("A0001"))) == 3
         assert len(server.requests) < 8
 
 
-def test_a_list_that_the_archive_calls_cut_off_is_not_believed(stored):
+@pytest.mark.parametrize("told", [{"hints": "299", "counts": False}, {"rows_change": True}])
+def test_a_list_that_the_archive_calls_or_counts_longer_is_not_believed(stored, told):
     """The best series may be among what it does not give."""
-    with lying(stored, Lies(ignores_offset=True, page=3, hints="299")) as server:
+    with lying(stored, Lies(ignores_offset=True, page=3, **told)) as server:
         with pytest.raises(Refusal, match="more results than the 3") as error:
             lying_archive(server).find(accession("A0001"))
         assert error.value.transient

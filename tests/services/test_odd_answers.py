@@ -95,13 +95,6 @@ def test_an_odd_answer_is_read_byte_for_byte(small, lies):
         }
 
 
-def test_a_list_of_series_that_stays_short_is_no_answer(small, capsys):
-    """DICOMcloud #17: a limit of its own, and no heed to `offset`."""
-    with lying(small, Lies(page=2, ignores_offset=True)) as server:
-        assert outcome(archive_at(server.url), "R1", server.holds("R1")) == "no_answer"
-    assert "has more results than the 2" in capsys.readouterr().err
-
-
 def test_an_instance_that_is_counted_twice_is_not_taken_for_another(small):
     """medplum #10154: an instance that is stored again is told twice."""
     with lying(small, Lies(doubled=2)) as server:
@@ -162,6 +155,13 @@ def test_an_archive_at_an_ipv6_address(small):
         assert outcome(archive_at(server.url), "R1", server.holds("R1")) == "complete"
     with lying_dimse(small, DimseLies(), host="::1") as server:
         assert outcome(dimse_at(server, "::1"), "R 2", server.holds("R 2")) == "complete"
+
+
+def test_an_answer_without_a_value_is_nothing_found(small):
+    """pynetdicom #749: an empty identifier where nothing matches."""
+    with lying_dimse(small, DimseLies(blank=True)) as server:
+        assert outcome(dimse_at(server), "R9", {}) == "not_found"
+        assert outcome(dimse_at(server), "R1", server.holds("R1")) == "complete"
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,8 @@ class NetworkArchive(ABC, Generic[_Row]):
             number = padded.strip()
             if not number:
                 raise InputError("an empty accession would match the whole archive")
-            found = {
-                self.study_uid(row): row for row in self.studies_with_accession(number, patience)
-            }
+            rows = self.studies_with_accession(number, patience)
+            found = {uid: row for row in rows if (uid := self.study_uid(row))}
             told = {uid: self.text_of(row, "AccessionNumber") for uid, row in found.items()}
             if found and not any(told.values()):
                 raise Fault(
