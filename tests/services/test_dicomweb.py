@@ -236,7 +236,7 @@ def test_an_offset_that_is_ignored_ends_though_rows_change(stored):
 
 @pytest.mark.parametrize("told", [{"hints": "299", "counts": False}, {"rows_change": True}])
 def test_a_list_that_the_archive_calls_or_counts_longer_is_not_believed(stored, told):
-    """The best series may be among what it does not give."""
+    """The best series may be among what it does not give (DICOMcloud #17)."""
     with lying(stored, Lies(ignores_offset=True, page=3, **told)) as server:
         with pytest.raises(Refusal, match="more results than the 3") as error:
             lying_archive(server).find(accession("A0001"))
