@@ -95,6 +95,14 @@ def test_an_odd_answer_is_read_byte_for_byte(small, lies):
         }
 
 
+def test_a_study_behind_others_that_were_not_asked_for_is_found_by_its_uid(small):
+    """dcmjs-org/dicomweb-server #30: searches heed nothing; here with pages of one."""
+    with lying(small, Lies(filters=False, page=1)) as server:
+        for uid in {one.value("0020000D") for one in small}:
+            found = archive_at(server.url).find(Query((), study_uid=uid))
+            assert {series.study_uid for series in found} == {uid}
+
+
 def test_an_instance_that_is_counted_twice_is_not_taken_for_another(small):
     """medplum #10154: an instance that is stored again is told twice."""
     with lying(small, Lies(doubled=2)) as server:

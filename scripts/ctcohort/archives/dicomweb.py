@@ -194,8 +194,8 @@ class DicomwebArchive(NetworkArchive[Row]):
 
     def studies_with_uid(self, uid: str, patience: Patience) -> list[Row]:
         """See `network.NetworkArchive.studies_with_uid`."""
-        terms = [("StudyInstanceUID", quote(uid, safe=""))]
-        return self._search("studies", "/studies", terms, patience, count=1)
+        row = self._row_with("studies", "/studies", uid, patience)
+        return [row] if row else []
 
     def studies_with_accession(self, number: str, patience: Patience) -> list[Row]:
         """See `network.NetworkArchive.studies_with_accession`.
@@ -240,9 +240,21 @@ class DicomwebArchive(NetworkArchive[Row]):
 
     def _row_of(self, study: str, series: str, patience: Patience) -> Row | None:
         """Return what the archive says of a series now."""
-        terms = [("SeriesInstanceUID", series)]
-        rows = self._search("series", f"/studies/{study}/series", terms, patience, count=1)
-        return next((row for row in rows if text_of(row, "SeriesInstanceUID") == series), None)
+        return self._row_with("series", f"/studies/{study}/series", series, patience)
+
+    def _row_with(self, level: str, path: str, uid: str, patience: Patience) -> Row | None:
+        """Return the one row of a search with this UID.
+
+        An archive that does not heed what it is asked for may give others first: then all.
+        """
+        keyword = _UNIQUE[level]
+        for count in (1, 0):
+            terms = [(keyword, quote(uid, safe=""))]
+            rows = self._search(level, path, terms, patience, count=count)
+            row = next((row for row in rows if text_of(row, keyword) == uid), None)
+            if row or not rows:
+                return row
+        return None
 
     def _metadata(self, series: FoundSeries, patience: Patience) -> tuple[dict[str, Row], bool]:
         """Return what `/metadata` tells of a series, by SOPInstanceUID, and whether the archive
