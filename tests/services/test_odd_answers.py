@@ -7,6 +7,7 @@ The reports are those of the servers' own issue trackers, or of their clients'; 
 from __future__ import annotations
 
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -147,11 +148,24 @@ def test_an_intermediate_that_the_archive_does_not_send(small, certificates, tmp
         with tls_in_front(port, *side) as secure:
             url = f"https://127.0.0.1:{secure}/dicom-web"
             bundle.write_bytes((certificates / "ca.pem").read_bytes())
-            with pytest.raises(Fault, match="every intermediate that the archive does not send"):
+            with pytest.raises(Fault, match=r"issuer.*every intermediate that the archive does"):
                 archive_at(url, ca_bundle=str(bundle)).prepare(threads=1)
             with bundle.open("ab") as stream:
                 stream.write((certificates / "intermediate.pem").read_bytes())
             archive_at(url, ca_bundle=str(bundle)).prepare(threads=1)
+
+
+def test_an_archive_that_speaks_only_old_tls_is_told_from_one_that_wants_a_certificate(
+    small, certificates
+):
+    bundle = str(certificates / "ca.pem")
+    with lying(small, Lies()) as server:
+        port = int(server.url.split(":")[2].split("/")[0])
+        side = (certificates / "server.pem", certificates / "server.key", None)
+        with tls_in_front(port, *side, newest=ssl.TLSVersion.TLSv1_1) as secure:
+            archive = archive_at(f"https://127.0.0.1:{secure}/dicom-web", ca_bundle=bundle)
+            with pytest.raises(Fault, match="versions of TLS that are no longer safe"):
+                archive.prepare(threads=1)
 
 
 def test_an_archive_at_an_ipv6_address(small):

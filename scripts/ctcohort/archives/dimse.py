@@ -570,18 +570,18 @@ class DimseArchive(NetworkArchive[Dataset]):
             with socket.create_connection(self.address, CONNECT_SECONDS) as plain:
                 if self.tls:
                     self.tls.wrap_socket(plain, server_hostname=self.address[0]).close()
-        except ssl.SSLCertVerificationError:
+        except ssl.SSLCertVerificationError as error:
             return Fault(
                 "archive_refused",
-                "the archive's certificate is not trusted, or names another host; put the CA that"
-                " signed it, and every intermediate that the archive does not send, into"
+                f"the archive's certificate is not trusted ({error.verify_message}); put the CA"
+                " that signed it, and every intermediate that the archive does not send, into"
                 " archive.dimse.tls.ca_bundle, or fix archive.dimse.host",
             )
         except ssl.SSLError:
             return Fault(
                 "archive_refused",
-                "the archive does not speak TLS at this port, or refuses this side's certificate;"
-                " check archive.dimse.port and archive.dimse.tls",
+                "the archive does not speak TLS at this port, only TLS before 1.2, or refuses this"
+                " side's certificate; check archive.dimse.port and archive.dimse.tls",
             )
         except ConnectionRefusedError:
             return Transient("the archive refused the connection")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,10 @@ CHUNK = 1 << 18
 BUSY = (408, 424, 425, 429, 502, 503, 504)
 UNSUPPORTED = (400, 405, 406, 413, 414, 415, 416, 422, 501)
 """Answers of an archive that does not do what was asked, or not in this way."""
+
+
+_UNVERIFIED = re.compile(r"certificate verify failed: ([^()]+?)\.? \(")
+"""OpenSSL's own words, e.g. `certificate has expired`."""
 
 
 class Refused(Fault):
@@ -331,11 +336,11 @@ def _broken(error: Exception, *, recalled: bool, bare: bool) -> Exception:
     `recalled`: a NEARLINE series was waited for. `bare`: this side shows no certificate.
     """
     text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
+    if unverified := _UNVERIFIED.search(text):
         return Fault(
             "archive_refused",
-            "the archive's certificate is not trusted, or names another host; put the CA that"
-            " signed it, and every intermediate that the archive does not send, into"
+            f"the archive's certificate is not trusted ({unverified[1]}); put the CA that signed"
+            " it, and every intermediate that the archive does not send, into"
             " archive.dicomweb.ca_bundle, or fix the host in archive.dicomweb.url",
         )
     if isinstance(error, requests.exceptions.ProxyError):
@@ -344,11 +349,17 @@ def _broken(error: Exception, *, recalled: bool, bare: bool) -> Exception:
             " variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
         )
     if isinstance(error, requests.exceptions.SSLError) and "ALERT" in text.upper():
-        return Fault(
-            "archive_refused",
-            "the archive refused this side's certificate; set archive.dicomweb.client_certificate"
-            " and client_key to what its administrator gave you",
+        own = (
+            "wants a certificate of this side, or another one; set"
+            " archive.dicomweb.client_certificate and client_key to what its administrator gave you"
         )
+        if "PROTOCOL_VERSION" in text:
+            own = (
+                "speaks only versions of TLS that are no longer safe; ask its administrator for 1.2"
+            )
+        elif "HANDSHAKE_FAILURE" in text:
+            own += ". Or it knows only ciphers that this machine's OpenSSL refuses"
+        return Fault("archive_refused", f"the archive refused the TLS handshake: it {own}")
     if isinstance(error, (requests.Timeout, urllib3.exceptions.ReadTimeoutError)) or (
         "timed out" in text
     ):
