@@ -112,6 +112,7 @@ class Lies:
     page : the most rows of one page of a search, without a word
     hints : "206" or "299" where a page is not the last one
     largest_limit : a larger `limit` is answered with 400
+    fields : whether it heeds `includefield`; 400 where not
     ignores_offset : every page is the first one
     rows_change : no row is the same twice
     nothing : the status of a search that finds nothing
@@ -156,6 +157,7 @@ class Lies:
     page: int = 0
     hints: str = ""
     largest_limit: int = 0
+    fields: bool = True
     ignores_offset: bool = False
     rows_change: bool = False
     nothing: int = 204
@@ -198,7 +200,12 @@ class Lies:
 PROFILES = {
     "azure": Lies(largest_limit=200, instance_forms=("multipart", "single")),
     "google": Lies(
-        nothing=200, page=100, instance_forms=("multipart", "single"), form="blanks", busy=1
+        fields=False,
+        nothing=200,
+        page=100,
+        instance_forms=("multipart", "single"),
+        form="blanks",
+        busy=1,
     ),
     "aws": Lies(series=405, instance_forms=("single",), json_type="application/json", page=100),
     "dcm4chee": Lies(
@@ -371,6 +378,8 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
                     stored = [one for one in stored if _matches(one.value(f"{wanted:08X}"), value)]
             if level == "series" and not lies.lists_series:
                 stored = []
+            if not lies.fields and "includefield=" in self.path:
+                return self._status(400)
             if lies.largest_limit and limit > lies.largest_limit:
                 return self._status(400)
             if any(self._is_forbidden(one, "search") for one in stored):

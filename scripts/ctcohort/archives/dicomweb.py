@@ -373,12 +373,14 @@ class DicomwebArchive(NetworkArchive[Row]):
     ) -> tuple[list[Row], bool]:
         """Return one page of a search.
 
-        An archive that refuses the number of rows is asked for fewer, and in the end without
-        further attributes. What it takes is kept to.
+        An archive that refuses the number of rows is asked for fewer, and one that refuses these
+        too, without further attributes. What it takes is kept to.
         """
-        ways = [(limit, self._with_fields) for limit in PAGES if limit <= self._limit]
+        limits = [limit for limit in PAGES if limit <= self._limit]
+        ways = [(limit, self._with_fields) for limit in limits]
         if self._with_fields and _FIELDS[level]:
-            ways.append((ways[-1][0], False))
+            ways += [(limit, False) for limit in limits if limit < PAGES[0]]
+            ways.sort(key=lambda way: (-way[0], not way[1]))
         for limit, with_fields in ways:
             fields_asked = _FIELDS[level] if with_fields else ()
             asked = [*terms, *(("includefield", tag_of(name)) for name in fields_asked)]
