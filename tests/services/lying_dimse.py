@@ -53,6 +53,9 @@ class Lies:
     forbidden : accessions for which queries are answered with 0124
     pending : the status of an answer
     padding : what stands behind text and UIDs of answers
+    series : answers about series: "all", "first" (again and again) or "counted" (where their
+        number of instances is asked for: one of them, with the number of all)
+    numbers : whether InstanceNumber can be matched; where not, it aborts the association
     blank : whether nothing found is one answer without a value
     omits : what answers leave out although it is asked for: "accession", or "empty" (values)
     get_ends : the status behind the instances of a C-GET, 0 for that which they give
@@ -74,6 +77,8 @@ class Lies:
     forbidden: frozenset[str] = frozenset()
     pending: int = 0xFF00
     padding: str = ""
+    series: str = "all"
+    numbers: bool = True
     blank: bool = False
     omits: str = ""
     get_ends: int = 0
@@ -175,7 +180,15 @@ def lying_dimse(stored: list[Stored], lies: Lies, host: str = "127.0.0.1") -> It
         unique: dict[str, Dataset] = {}
         for one in found:
             unique.setdefault(one[UNIQUE[level]].value, one)
-        for number, one in enumerate(unique.values()):
+        ones, counted = list(unique.values()), "NumberOfSeriesRelatedInstances"
+        if not lies.numbers and identifier.get("InstanceNumber") is not None:
+            event.assoc.abort()
+            return
+        if level == "SERIES" and lies.series == "first":
+            ones = ones[:1] * len(ones)
+        if level == "SERIES" and lies.series == "counted" and counted in identifier:
+            ones = ones[:1]
+        for number, one in enumerate(ones):
             if level == "IMAGE" and lies.images and number >= lies.images:
                 if lies.cut_off:
                     yield lies.cut_off, None
@@ -191,8 +204,14 @@ def lying_dimse(stored: list[Stored], lies: Lies, host: str = "127.0.0.1") -> It
         told.QueryRetrieveLevel = level
         if level == "SERIES" and lies.counts:
             series = one.SeriesInstanceUID
-            count = sum(other.SeriesInstanceUID == series for other in archive.datasets)
-            told.NumberOfSeriesRelatedInstances = count
+            study = [o for o in archive.datasets if o.StudyInstanceUID == one.StudyInstanceUID]
+            own = [other for other in study if other.SeriesInstanceUID == series]
+            told.NumberOfSeriesRelatedInstances = len(own if lies.series != "counted" else study)
+            if lies.series == "counted" and "NumberOfSeriesRelatedInstances" not in identifier:
+                del told.NumberOfSeriesRelatedInstances
+        if "NumberOfStudyRelatedSeries" in identifier and lies.counts:
+            study = [o for o in archive.datasets if o.StudyInstanceUID == one.StudyInstanceUID]
+            told.NumberOfStudyRelatedSeries = len({o.SeriesInstanceUID for o in study})
         if lies.omits == "accession":
             told.pop("AccessionNumber", None)
         for element in list(told):

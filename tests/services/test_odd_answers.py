@@ -179,6 +179,23 @@ def test_an_archive_at_an_ipv6_address(small):
         assert outcome(dimse_at(server, "::1"), "R 2", server.holds("R 2")) == "complete"
 
 
+@pytest.mark.parametrize("lies", [DimseLies(series="counted"), DimseLies(numbers=False, images=10)])
+def test_the_right_series_is_found_where_numbers_cannot_be_asked_for(small, lies):
+    """tiny_pacs 0.4: the number of instances is that of the study, under one of its series; a query
+    for an InstanceNumber ends the association."""
+    with lying_dimse(small, lies) as server:
+        assert outcome(dimse_at(server), "R1", server.holds("R1")) == "complete"
+    assert len(received("R1")) == 12
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_one_series_again_and_again_is_no_answer(small, capsys, counts):
+    """tiny_pacs 0.4: as many answers as there are series, each the first one."""
+    with lying_dimse(small, DimseLies(series="first", counts=counts)) as server:
+        assert outcome(dimse_at(server), "R1", server.holds("R1")) == "no_answer"
+    assert "3 answers about the series of a study, and names 1" in capsys.readouterr().err
+
+
 def test_an_answer_without_a_value_is_nothing_found(small):
     """pynetdicom #749: an empty identifier where nothing matches."""
     with lying_dimse(small, DimseLies(blank=True)) as server:
