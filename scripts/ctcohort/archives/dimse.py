@@ -206,7 +206,7 @@ class DimseArchive(NetworkArchive[Dataset]):
         """Answers about the series of a study, by SeriesInstanceUID.
 
         There are archives that answer a question for the number of instances with one series and
-        the number of all, and others with one series again and again (tiny_pacs 0.4 does both).
+        the number of all, or with one series again and again (tiny_pacs 0.4 does both).
 
         Raises
         ------
@@ -220,19 +220,24 @@ class DimseArchive(NetworkArchive[Dataset]):
             plain = self._find(patience, "SERIES", **keys)
             if len(plain) > 1:
                 rows, series = plain, _by_uid(plain, "SeriesInstanceUID")
-        if len(series) < len(rows):
-            asked = {"StudyInstanceUID": study, "NumberOfStudyRelatedSeries": ""}
-            studies = self._find(patience, "STUDY", **_STUDY | asked)
-            counts = [self.count_of(row, "NumberOfStudyRelatedSeries") for row in studies]
-            if counts != [len(series)]:
-                raise Fault(
-                    "archive_unreachable",
-                    f"the archive gives {len(rows)} answers about the series of a study, and names"
-                    f" {len(series)}; expected one answer for each. Ask its administrator, or use"
-                    " its DICOMweb service",
-                    transient=True,
-                )
+        if len(series) == 1 and len(rows) > 1:
+            self._must_be_the_only(study, next(iter(series)), len(rows), patience)
         return series
+
+    def _must_be_the_only(self, study: str, series: str, answers: int, patience: Patience) -> None:
+        """Raise unless a series that came several times is the only one of its study: the archive
+        counts one, or gave an answer for each of its images (pynetdicom's qrscp)."""
+        asked = {"StudyInstanceUID": study, "NumberOfStudyRelatedSeries": ""}
+        studies = self._find(patience, "STUDY", **_STUDY | asked)
+        counted = {self.count_of(row, "NumberOfStudyRelatedSeries") for row in studies} - {0}
+        images = len(self._images(study, series, ("SOPInstanceUID",), patience))
+        if counted != {1} and (counted or images != answers):
+            raise Fault(
+                "archive_unreachable",
+                f"the archive gives {answers} answers about the series of a study, and names 1;"
+                " expected one answer for each. Ask its administrator, or use its DICOMweb service",
+                transient=True,
+            )
 
     def headers(self, series: FoundSeries) -> list[Header]:
         """See `protocol.Archive.headers`.
