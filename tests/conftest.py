@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+Pip = Callable[..., subprocess.CompletedProcess[str]]
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30
@@ -33,3 +39,25 @@ def pytest_configure(config: pytest.Config) -> None:
     if not chosen and has_room(MEMORY):
         os.environ["TMPDIR"] = str(MEMORY)
         tempfile.tempdir = None
+
+
+# an example takes as long as the machine lets it
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session")
+def pip(tmp_path_factory: pytest.TempPathFactory) -> Pip:
+    """Calls pip; skips where no package index answers."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    got = call(
+        "download", "--quiet", "--no-deps", "--retries=0", "--timeout=10",
+        f"--dest={tmp_path_factory.mktemp('index')}", "packaging",
+    )  # fmt: skip
+    if got.returncode:
+        pytest.skip("needs_index: no package index can be reached")
+    return call

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import Pip
 from tests.unit.opened import REPOSITORY
 
 WORKFLOW = REPOSITORY / "envs" / "workflow.yaml"
@@ -128,27 +129,6 @@ def test_every_rule_that_runs_a_script_names_its_environment() -> None:
 # What they hold
 
 
-def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="session")
-def index(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Skips where no package index answers."""
-    folder = tmp_path_factory.mktemp("index")
-    got = _pip(
-        "download", "--quiet", "--no-deps", "--retries=0", "--timeout=10",
-        f"--dest={folder}", f"packaging=={pins()['packaging']}",
-    )  # fmt: skip
-    if got.returncode:
-        pytest.skip("needs_index: no package index can be reached")
-
-
 def probe(python: Path, env: Path) -> subprocess.CompletedProcess[str]:
     arguments = [str(SCRIPTS), " ".join(scripts_of(env)), " ".join(SNAKEMAKES_OWN | OPTIONAL)]
     clean = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
@@ -162,10 +142,9 @@ def probe(python: Path, env: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.needs_index
-@pytest.mark.usefixtures("index")
 @pytest.mark.parametrize("env", ENVS, ids=lambda env: env.stem)
 def test_an_environment_holds_what_its_rules_import_and_nothing_else(
-    env: Path, tmp_path: Path
+    env: Path, tmp_path: Path, pip: Pip
 ) -> None:
     assert scripts_of(env)
     packages = set(specification(env)) - {"python"}
@@ -176,7 +155,7 @@ def test_an_environment_holds_what_its_rules_import_and_nothing_else(
         wanted = sorted(INDEX_NAMES.get(name, name) for name in packages)
         constraints = tmp_path / "constraints.txt"
         constraints.write_text("".join(f"{name}=={version}\n" for name, version in locked.items()))
-        done = _pip(
+        done = pip(
             "--python", str(python), "install", "--quiet", "--no-compile", "--only-binary=:all:",
             f"--constraint={constraints}", *wanted,
         )  # fmt: skip

@@ -6,10 +6,16 @@ tells one. Everything else may be short, odd or refused, as `Lies` says; `PROFIL
 
 from __future__ import annotations
 
+import codecs
+import email.utils
+import gzip
 import json
+import re
+import socket
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +24,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydicom.datadict import tag_for_keyword
+from pydicom.uid import ExplicitVRLittleEndian
 
 from .dicomweb_server import _PATH, LEVELS, ROOT, Stored, _Http, _matches
 
@@ -44,6 +51,54 @@ MAIN_TAGS = (
 """What Orthanc keeps in its database and tells with SeriesMetadata: MainDicomTags."""
 
 
+IN_A_FILE = b"\r\n--boundary of two tissues\0"
+"""What pixel data may end in, by chance."""
+
+
+def _as_texts(element: Any) -> Any:
+    values = element.get("Value", [])
+    texts = [str(value) if isinstance(value, (int, float)) else value for value in values]
+    return {**element, "Value": texts} if values else element
+
+
+def _first_value(element: Any) -> Any:
+    return {**element, "Value": element["Value"][:1]} if element.get("Value") else element
+
+
+def _joined(element: Any) -> Any:
+    if len(element.get("Value", [])) < 2 or element["vr"] == "SQ":
+        return element
+    return {**element, "Value": ["\\".join(map(str, element["Value"]))]}
+
+
+def _no_number(element: Any) -> Any:
+    if element.get("vr") not in ("DS", "FD", "FL"):
+        return element
+    return {**element, "Value": [float("nan"), "NaN", "-Infinity", 1e999][: len(element["Value"])]}
+
+
+def _padded(element: Any) -> Any:
+    values = element.get("Value", [])
+    padded = [f"{value}\0" if isinstance(value, str) else value for value in values]
+    return {**element, "Value": padded} if values else element
+
+
+def _elsewhere(element: Any) -> Any:
+    if element.get("vr") not in ("DS", "CS", "SQ"):
+        return element
+    return {"vr": element["vr"], "BulkDataURI": "../bulkdata/1"}
+
+
+_CHANGES = {
+    "numbers as text": _as_texts,
+    "first values": _first_value,
+    "joined values": _joined,
+    "no numbers": _no_number,
+    "NUL behind text": _padded,
+    "bulk data": _elsewhere,
+}
+
+
 def tag(keyword: str) -> str:
     return f"{tag_for_keyword(keyword):08X}"
 
@@ -57,11 +112,13 @@ class Lies:
     page : the most rows of one page of a search, without a word
     hints : "206" or "299" where a page is not the last one
     largest_limit : a larger `limit` is answered with 400
+    fields : whether it heeds `includefield`; 400 where not
     ignores_offset : every page is the first one
     rows_change : no row is the same twice
     nothing : the status of a search that finds nothing
     odd_search : a search of which the first answer is "empty" (200, no length, no body) or "202"
-    counts : whether it tells NumberOfSeriesRelatedInstances
+    counts : whether it tells NumberOfStudyRelatedSeries and NumberOfSeriesRelatedInstances
+    doubled : instances of a series that are counted and told twice
     lists : whether `/instances` can be searched
     listed, described, streamed : the most instances of a list, of `/metadata`, of a series
     metadata : the status of `/metadata`, 200 where it has it
@@ -75,21 +132,38 @@ class Lies:
     instance_forms : "multipart", "single" or both
     wildcard : the status of `transfer-syntax=*`, 200 where it knows it
     not_yet : the first answers to a retrieval are 202
-    form : of multipart replies: "plain", "blanks", "mixed", "lf" or "lengths"
+    form : of multipart replies: "plain", "blanks", "mixed", "lf", "lengths", "wrong lengths",
+        "fixed" (a boundary that stands in a file too), "words" (one with blanks), "quoted" (in
+        single quotes) or "unclosed" (no closing delimiter)
     forbidden : accessions whose study is answered with 403, at "search" or at "retrieve"
     forbidden_at : where that is
     fails : every so manieth retrieval is cut in half; 0 for none
     prefixes : what stands before the paths of searches and of retrievals
+    filters : whether searches heed what they are asked for
+    lists_series : whether the series of a study can be searched; nothing is found where not
+    tells_accession : whether the answers to a search tell AccessionNumber
+    json : of rows: "plain", "numbers as text", "first values" (of several), "joined values" (in one
+        text), "no numbers" (NaN and infinities), "NUL behind text", "bulk data" (elsewhere), "BOM",
+        "Latin-1" or "damaged" (`/metadata` is no JSON, ever)
+    accepts : the one media type of JSON that it gives
+    encoding : the Content-Encoding of every reply, even where it is not accepted
+    chunked : whether replies come in chunks, without a length
+    closes : whether it speaks HTTP/1.0: no lengths, a connection for each request
+    always_single : whether an instance is a single part even where several are asked for
+    redirects : whether retrievals are redirected to signed addresses of another server
+    busy : how many first requests for a path are answered 429, with a date after which to ask again
     """
 
     page: int = 0
     hints: str = ""
     largest_limit: int = 0
+    fields: bool = True
     ignores_offset: bool = False
     rows_change: bool = False
     nothing: int = 204
     odd_search: str = ""
     counts: bool = True
+    doubled: int = 0
     lists: bool = True
     listed: int = 0
     described: int = 0
@@ -110,13 +184,33 @@ class Lies:
     forbidden_at: str = "search"
     fails: int = 0
     prefixes: tuple[str, str] = ("", "")
+    filters: bool = True
+    lists_series: bool = True
+    tells_accession: bool = True
+    json: str = "plain"
+    accepts: str = ""
+    encoding: str = ""
+    chunked: bool = False
+    closes: bool = False
+    always_single: bool = False
+    redirects: bool = False
+    busy: int = 0
 
 
 PROFILES = {
     "azure": Lies(largest_limit=200, instance_forms=("multipart", "single")),
-    "google": Lies(nothing=200, page=100, instance_forms=("multipart", "single"), form="blanks"),
+    "google": Lies(
+        fields=False,
+        nothing=200,
+        page=100,
+        instance_forms=("multipart", "single"),
+        form="blanks",
+        busy=1,
+    ),
     "aws": Lies(series=405, instance_forms=("single",), json_type="application/json", page=100),
-    "dcm4chee": Lies(page=5, hints="299", form="lengths", not_yet=1),
+    "dcm4chee": Lies(
+        page=5, hints="299", form="lengths", not_yet=1, encoding="gzip", json="numbers as text"
+    ),
     "medplum": Lies(described=20, lists=False, nothing=200, json_type="application/json"),
     "orthanc-maindicomtags": Lies(told=MAIN_TAGS, form="lengths"),
     "capped": Lies(page=20, described=20),
@@ -149,6 +243,11 @@ PROFILES = {
     "404-empty": Lies(nothing=404),
     "series-413": Lies(series=413, fails=17),
     "series-503": Lies(series=503),
+    "dicom-rst": Lies(form="fixed"),
+    "dcmjs-server": Lies(filters=False, ignores_offset=True, series=404, always_single=True),
+    "dicomcloud": Lies(page=12, described=12, form="words"),
+    "dicomweb-proxy": Lies(json="first values", form="quoted"),
+    "conquest": Lies(json="damaged"),
 }
 
 
@@ -160,6 +259,7 @@ class Server:
     lies: Lies
     granted: Callable[[BaseHTTPRequestHandler], bool] = lambda _request: True
     url: str = ""
+    elsewhere: str = ""
     requests: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -168,6 +268,13 @@ class Server:
         with self.lock:
             self.requests.append(path)
             return self.requests.count(path)
+
+    def sent(self, one: Stored) -> bytes:
+        """The file as it is sent."""
+        content = one.path.read_bytes()
+        if self.lies.form == "fixed" and one.syntax == ExplicitVRLittleEndian:
+            content = content[: -len(IN_A_FILE)] + IN_A_FILE
+        return content
 
     def holds(self, accession: str) -> dict[str, int]:
         """Instances of each series of an accession."""
@@ -178,12 +285,19 @@ class Server:
         return held
 
 
+class _Http6(_Http):
+    address_family = socket.AF_INET6
+
+
 @contextmanager
-def lying(stored: list[Stored], lies: Lies, **more: Any) -> Iterator[Server]:
+def lying(
+    stored: list[Stored], lies: Lies, host: str = "127.0.0.1", **more: Any
+) -> Iterator[Server]:
     """Serve files that have been read already, until the block ends."""
     archive = Server(stored, lies, **more)
-    http = _Http(("127.0.0.1", 0), _handler(archive))
-    archive.url = f"http://127.0.0.1:{http.server_port}{ROOT}"
+    http = (_Http6 if ":" in host else _Http)((host, 0), _handler(archive))
+    archive.url = f"http://{f'[{host}]' if ':' in host else host}:{http.server_port}{ROOT}"
+    archive.elsewhere = f"http://localhost:{http.server_port}"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -199,7 +313,7 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
     prefixed = [f"{ROOT}/{prefix}" for prefix in lies.prefixes]
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        protocol_version = "HTTP/1.0" if lies.closes else "HTTP/1.1"
         wbufsize = 1 << 16
 
         def log_message(self, *_: object) -> None:
@@ -212,8 +326,12 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
             if any(lies.prefixes):
                 path = ROOT + path.removeprefix(prefix) if prefix else ""
             found = _PATH.fullmatch(path)
+            if "signature=" in url.query:
+                return self._signed(found)
             if not archive.granted(self):
                 return self._status(401)
+            if self.number <= lies.busy:
+                return self._status(429, {"Retry-After": email.utils.formatdate(usegmt=True)})
             if not found:
                 return self._status(404)
             terms = parse_qsl(url.query, keep_blank_values=True)
@@ -255,9 +373,13 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
                     offset = int(value)
                 elif key == "includefield":
                     asked.append(value)
-                elif wanted := tag_for_keyword(key):
+                elif lies.filters and (wanted := tag_for_keyword(key)):
                     value = unquote(value)
                     stored = [one for one in stored if _matches(one.value(f"{wanted:08X}"), value)]
+            if level == "series" and not lies.lists_series:
+                stored = []
+            if not lies.fields and "includefield=" in self.path:
+                return self._status(400)
             if lies.largest_limit and limit > lies.largest_limit:
                 return self._status(400)
             if any(self._is_forbidden(one, "search") for one in stored):
@@ -268,13 +390,18 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
             rows = []
             for members in groups.values():
                 row = {name: members[0].row[name] for name in asked if name in members[0].row}
+                if not lies.tells_accession:
+                    row["00080050"] = {"vr": "SH"}
+                if level == "studies" and lies.counts:
+                    series = {one.value("0020000E") for one in members}
+                    row["00201206"] = {"vr": "IS", "Value": [len(series)]}
                 if level == "series" and lies.counts:
-                    row["00201209"] = {"vr": "IS", "Value": [len(members)]}
+                    row["00201209"] = {"vr": "IS", "Value": [len(members) + lies.doubled]}
                 if lies.rows_change:
                     row["00081190"] = {"vr": "UR", "Value": [f"{archive.url}/{time.time_ns()}"]}
                 rows.append(row)
             if level == "instances":
-                rows = rows[: lies.listed or len(rows)]
+                rows = [*rows, *rows[: lies.doubled]][: lies.listed or None]
                 if lies.foreign and rows:
                     rows = [self._foreign(rows[0]), *rows]
             page = min(limit, lies.page or limit)
@@ -290,7 +417,7 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
                 return self._status(int(lies.odd_metadata), {"Retry-After": "0"})
             if any(self._is_forbidden(one, "search") for one in stored):
                 return self._status(403)
-            rows = [dict(one.row) for one in stored]
+            rows = [dict(one.row) for one in [*stored, *stored[: lies.doubled]]]
             if lies.told:
                 told = set(map(tag, lies.told))
                 rows = [{key: value for key, value in r.items() if key in told} for r in rows]
@@ -307,6 +434,8 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
             }
 
         def _rows(self, rows: list[dict[str, Any]], *, more: bool) -> None:
+            if lies.accepts not in ("", self.headers.get("Accept")):
+                return self._status(406)
             if not rows:
                 if lies.nothing != 200:
                     return self._status(lies.nothing)
@@ -315,7 +444,19 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
             fields = self._json_fields()
             if more and lies.hints == "299":
                 fields["Warning"] = "299 archive: there are more results that can be requested"
-            return self._send(status, json.dumps(rows).encode(), fields)
+            return self._send(status, self._written(rows), fields)
+
+        def _written(self, rows: list[dict[str, Any]]) -> bytes:
+            change = _CHANGES.get(lies.json)
+            if change:
+                rows = [{key: change(value) for key, value in row.items()} for row in rows]
+            if lies.json == "Latin-1":
+                rows = [{**row, "00081030": {"vr": "LO", "Value": ["Hüfte"]}} for row in rows]
+                return json.dumps(rows, ensure_ascii=False).encode("latin-1")
+            text = json.dumps(rows).encode()
+            if lies.json == "damaged" and "/metadata" in self.path:
+                return text[:200] + b"}," + text[180:]
+            return (codecs.BOM_UTF8 if lies.json == "BOM" else b"") + text
 
         def _json_fields(self) -> dict[str, str]:
             return {"Content-Type": lies.json_type} if lies.json_type else {}
@@ -327,6 +468,23 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
                 return self._status(403)
             if whole and lies.series != 200:
                 return self._status(lies.series)
+            if lies.redirects:
+                return self._status(
+                    307, {"Location": f"{archive.elsewhere}{self.path}?signature=1"}
+                )
+            return self._bring(stored, whole=whole)
+
+        def _signed(self, found: re.Match[str]) -> None:
+            """As object stores do: one login for a request, and no more."""
+            if "Authorization" in self.headers:
+                return self._status(400)
+            keys = {"0020000E": found["series"], "00080018": found["instance"]}
+            stored = archive.stored
+            for key, uid in keys.items():
+                stored = [one for one in stored if not uid or one.value(key) == uid]
+            return self._bring(stored, whole=not found["instance"])
+
+        def _bring(self, stored: list[Stored], *, whole: bool) -> None:
             accept = self.headers.get("Accept", "")
             if accept.endswith("transfer-syntax=*") and lies.wildcard != 200:
                 return self._status(lies.wildcard)
@@ -337,32 +495,43 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
                 return self._status(400)
             stored = stored[: lies.streamed or len(stored)] if whole else stored
             cut = lies.fails and len(archive.requests) % lies.fails == 0
-            if multipart:
+            if multipart and (whole or not lies.always_single):
                 return self._parts(stored, cut=bool(cut))
-            content = stored[0].path.read_bytes()
+            content = archive.sent(stored[0])
             return self._body(content, {"Content-Type": "application/dicom"}, cut=bool(cut))
 
         def _parts(self, stored: list[Stored], *, cut: bool) -> None:
-            boundary = uuid.uuid4().hex
+            boundary = {"fixed": "boundary", "words": "DICOM DATA BOUNDARY"}.get(
+                lies.form, uuid.uuid4().hex
+            )
             line = b"\n" if lies.form == "lf" else b"\r\n"
             body = b""
             for one in stored:
-                content = one.path.read_bytes()
+                content = archive.sent(one)
                 body += line + b"--" + boundary.encode() + line
                 body += b"Content-Type: application/dicom" + line
-                if lies.form == "lengths":
-                    body += b"Content-Length: %d" % len(content) + line
+                if lies.form in ("lengths", "wrong lengths"):
+                    less = 8 if lies.form == "wrong lengths" else 0
+                    body += b"Content-Length: %d" % (len(content) - less) + line
                 body += line + content
-            body += line + b"--" + boundary.encode() + b"--" + line
+            if lies.form != "unclosed":
+                body += line + b"--" + boundary.encode() + b"--" + line
             kind = f'{MULTIPART}; boundary="{boundary}"'
             if lies.form == "blanks":
                 kind = f'Multipart/Related ; type="application/dicom" ; boundary = "{boundary}"'
             elif lies.form == "mixed":
                 kind = f"multipart/mixed;boundary={boundary}"
+            elif lies.form == "words":
+                kind = f"multipart/related; boundary={boundary}; type=APPLICATION/DICOM"
+            elif lies.form == "quoted":
+                kind = f"multipart/related;start=1;type='application/dicom';boundary='{boundary}'"
             return self._body(body, {"Content-Type": kind}, cut=cut)
 
         def _body(self, body: bytes, fields: dict[str, str], *, cut: bool) -> None:
             """A reply that ends when the connection does."""
+            if lies.encoding or lies.chunked:
+                self._send(200, body, fields, cut=cut)
+                return
             self._begin(200, {**fields, "Connection": "close"})
             self.close_connection = True
             self.wfile.write(body[: len(body) // 2] if cut else body)
@@ -380,9 +549,25 @@ def _handler(archive: Server) -> type[BaseHTTPRequestHandler]:
         def _status(self, status: int, fields: dict[str, str] | None = None) -> None:
             self._send(status, b"", fields or {})
 
-        def _send(self, status: int, body: bytes, fields: dict[str, str]) -> None:
-            self._begin(status, {**fields, "Content-Length": str(len(body))})
-            self.wfile.write(body)
+        def _send(
+            self, status: int, body: bytes, fields: dict[str, str], *, cut: bool = False
+        ) -> None:
+            if lies.encoding and body:
+                fields["Content-Encoding"] = lies.encoding
+                body = gzip.compress(body, 1) if lies.encoding == "gzip" else zlib.compress(body, 1)
+            whole, body = body, body[: len(body) // 2] if cut else body
+            self.close_connection = self.close_connection or cut
+            if lies.chunked:
+                self._begin(status, {**fields, "Transfer-Encoding": "chunked"})
+                for start in range(0, len(body), 5000):
+                    piece = body[start : start + 5000]
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.wfile.write(b"" if cut else b"0\r\n\r\n")
+            else:
+                self._begin(
+                    status, fields if lies.closes else {**fields, "Content-Length": str(len(whole))}
+                )
+                self.wfile.write(body)
             self.wfile.flush()
 
         def _begin(self, status: int, fields: dict[str, str]) -> None:

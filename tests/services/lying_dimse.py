@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from pydicom import dcmread
+from pydicom import DataElement, dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import (
     PatientRootQueryRetrieveInformationModelFind,
@@ -50,6 +51,17 @@ class Lies:
     sent : the most instances of one C-GET
     get_status : the status of the first C-GET instead of an answer
     forbidden : accessions for which queries are answered with 0124
+    pending : the status of an answer
+    padding : what stands behind text and UIDs of answers
+    series : answers about series: "all", "first" (again and again) or "counted" (where their
+        number of instances is asked for: one of them, with the number of all)
+    numbers : whether InstanceNumber can be matched; where not, it aborts the association
+    blank : whether nothing found is one answer without a value
+    omits : what answers leave out although it is asked for: "accession", or "empty" (values)
+    get_ends : the status behind the instances of a C-GET, 0 for that which they give
+    aborts_after : instances of a C-GET after which it aborts the association; 0 for none
+    pdu : the longest PDU that it takes; 0 for any
+    sends_meta : whether the data sets that it sends begin with elements of the File Meta
     """
 
     images: int = 0
@@ -63,6 +75,16 @@ class Lies:
     sent: int = 0
     get_status: int = 0
     forbidden: frozenset[str] = frozenset()
+    pending: int = 0xFF00
+    padding: str = ""
+    series: str = "all"
+    numbers: bool = True
+    blank: bool = False
+    omits: str = ""
+    get_ends: int = 0
+    aborts_after: int = 0
+    pdu: int = 16382
+    sends_meta: bool = False
 
 
 PROFILES = {
@@ -80,6 +102,8 @@ PROFILES = {
     "dimse-restricted": Lies(forbidden=frozenset({"00A3"})),
     "dimse-out-of-resources": Lies(get_status=0xA702),
     "dimse-cancelled": Lies(get_status=0xFE00),
+    "dimse-padded": Lies(pending=0xFF01, padding="  ", omits="empty", pdu=20),
+    "dimse-conquest": Lies(sends_meta=True, aborts_after=7, pdu=0),
 }
 
 
@@ -102,14 +126,22 @@ class Server:
         return held
 
 
+def _with_meta(dataset: Dataset) -> Dataset:
+    """A data set that begins with what belongs before it in a file only."""
+    made = Dataset({**{one.tag: one for one in dataset.file_meta}, **dataset._dict})
+    made.file_meta = dataset.file_meta
+    return made
+
+
 @contextmanager
-def lying_dimse(stored: list[Stored], lies: Lies) -> Iterator[Server]:
+def lying_dimse(stored: list[Stored], lies: Lies, host: str = "127.0.0.1") -> Iterator[Server]:
     """Serve files over DIMSE on loopback until the block ends."""
     archive = Server(lies, datasets=[dcmread(one.path) for one in stored])
     entity = AE(ARCHIVE)
+    entity.maximum_pdu_size = lies.pdu
     models = PATIENT_ROOT if lies.patient_root else STUDY_ROOT
     for model in (Verification, *models[: 2 if lies.gets else 1]):
-        entity.add_supported_context(model)
+        entity.add_supported_context(model, ImplicitVRLittleEndian)
     syntaxes = sorted({str(one.file_meta.TransferSyntaxUID) for one in archive.datasets})
     roles = {"scu_role": True, "scp_role": True} if lies.role else {}
     for context in AllStoragePresentationContexts:
@@ -143,15 +175,25 @@ def lying_dimse(stored: list[Stored], lies: Lies) -> Iterator[Server]:
         if any(one.AccessionNumber in lies.forbidden for one in found):
             yield 0x0124, None
             return
+        if lies.blank and not found:
+            yield lies.pending, Dataset({e.tag: DataElement(e.tag, e.VR, "") for e in identifier})
         unique: dict[str, Dataset] = {}
         for one in found:
             unique.setdefault(one[UNIQUE[level]].value, one)
-        for number, one in enumerate(unique.values()):
+        ones, counted = list(unique.values()), "NumberOfSeriesRelatedInstances"
+        if not lies.numbers and identifier.get("InstanceNumber") is not None:
+            event.assoc.abort()
+            return
+        if level == "SERIES" and lies.series == "first":
+            ones = ones[:1] * len(ones)
+        if level == "SERIES" and lies.series == "counted" and counted in identifier:
+            ones = ones[:1]
+        for number, one in enumerate(ones):
             if level == "IMAGE" and lies.images and number >= lies.images:
                 if lies.cut_off:
                     yield lies.cut_off, None
                 return
-            yield 0xFF00, answer(identifier, one, level)
+            yield lies.pending, answer(identifier, one, level)
 
     def answer(identifier: Dataset, one: Dataset, level: str) -> Dataset:
         told = Dataset()
@@ -162,8 +204,23 @@ def lying_dimse(stored: list[Stored], lies: Lies) -> Iterator[Server]:
         told.QueryRetrieveLevel = level
         if level == "SERIES" and lies.counts:
             series = one.SeriesInstanceUID
-            count = sum(other.SeriesInstanceUID == series for other in archive.datasets)
-            told.NumberOfSeriesRelatedInstances = count
+            study = [o for o in archive.datasets if o.StudyInstanceUID == one.StudyInstanceUID]
+            own = [other for other in study if other.SeriesInstanceUID == series]
+            told.NumberOfSeriesRelatedInstances = len(own if lies.series != "counted" else study)
+            if lies.series == "counted" and "NumberOfSeriesRelatedInstances" not in identifier:
+                del told.NumberOfSeriesRelatedInstances
+        if "NumberOfStudyRelatedSeries" in identifier and lies.counts:
+            study = [o for o in archive.datasets if o.StudyInstanceUID == one.StudyInstanceUID]
+            told.NumberOfStudyRelatedSeries = len({o.SeriesInstanceUID for o in study})
+        if lies.omits == "accession":
+            told.pop("AccessionNumber", None)
+        for element in list(told):
+            if lies.omits == "empty" and element.is_empty:
+                del told[element.tag]
+            elif lies.padding and element.VR in ("UI", "LO", "SH", "CS"):
+                values = element.value if element.VM > 1 else [element.value or ""]
+                padded = [f"{value}{lies.padding}" for value in values]
+                told[element.tag] = DataElement(element.tag, "UC", padded)
         return told
 
     def get(event: evt.Event) -> Iterator[object]:
@@ -187,12 +244,17 @@ def lying_dimse(stored: list[Stored], lies: Lies) -> Iterator[Server]:
         if listed and lies.uid_lists == "first":
             found = found[:1]
         found = found[: lies.sent or len(found)]
-        yield len(found)
-        for one in found:
-            yield 0xFF00, one
+        yield len(found) + (1 if lies.get_ends else 0)
+        for number, one in enumerate(found, 1):
+            yield 0xFF00, _with_meta(one) if lies.sends_meta else one
+            if number == lies.aborts_after:
+                event.assoc.abort()
+                return
+        if lies.get_ends:
+            yield lies.get_ends, Dataset()
 
     handlers = [(evt.EVT_C_FIND, find), (evt.EVT_C_GET, get)]
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    server = entity.start_server((host, 0), block=False, evt_handlers=handlers)
     archive.port = server.socket.getsockname()[1]
     try:
         yield archive

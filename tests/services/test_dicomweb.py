@@ -213,9 +213,18 @@ def test_a_limit_that_the_archive_refuses_is_learned_once(stored):
         archive = lying_archive(server)
         assert len(archive.find(accession("A0001"))) == 5
         refused = [path for path in server.requests if "limit=50&" not in path]
-        assert len(refused) == 3  # 500, 200 and 100
+        assert len(refused) == 5  # 500, 200 and 100, these two also without further attributes
         archive.find(accession("00A3"))
         assert all("limit=50&" in path for path in server.requests[len(refused) :])
+
+
+def test_attributes_that_the_archive_refuses_cost_no_smaller_pages(stored):
+    """Google's Healthcare API answers 400 to attributes that it does not know (wsidicom #149)."""
+    with lying(stored, Lies(fields=False)) as server:
+        archive = lying_archive(server)
+        assert len(archive.find(accession("A0001"))) == 5
+        assert len([path for path in server.requests if "includefield" in path]) == 2
+        assert "limit=200&" in server.requests[-1]
 
 
 def test_a_page_that_is_shorter_than_others_were_is_the_last(stored):
@@ -228,15 +237,16 @@ def test_a_page_that_is_shorter_than_others_were_is_the_last(stored):
 
 
 def test_an_offset_that_is_ignored_ends_though_rows_change(stored):
-    lies = Lies(ignores_offset=True, rows_change=True, page=3)
+    lies = Lies(ignores_offset=True, rows_change=True, page=3, counts=False)
     with lying(stored, lies) as server:
         assert len(lying_archive(server).find(accession("A0001"))) == 3
         assert len(server.requests) < 8
 
 
-def test_a_list_that_the_archive_calls_cut_off_is_not_believed(stored):
-    """The best series may be among what it does not give."""
-    with lying(stored, Lies(ignores_offset=True, page=3, hints="299")) as server:
+@pytest.mark.parametrize("told", [{"hints": "299", "counts": False}, {"rows_change": True}])
+def test_a_list_that_the_archive_calls_or_counts_longer_is_not_believed(stored, told):
+    """The best series may be among what it does not give (DICOMcloud #17)."""
+    with lying(stored, Lies(ignores_offset=True, page=3, **told)) as server:
         with pytest.raises(Refusal, match="more results than the 3") as error:
             lying_archive(server).find(accession("A0001"))
         assert error.value.transient

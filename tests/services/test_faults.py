@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs
@@ -417,9 +418,14 @@ def test_a_full_disk_is_one_line_and_no_volume(long_series, tmp_path):
 
 
 @contextmanager
-def tls_in_front(port, certificate, key, _folder, client_ca=None):
-    """As `servers.stunnel`, of Python's own TLS."""
+def tls_in_front(port, certificate, key, _folder, client_ca=None, *, newest=None):
+    """As `servers.stunnel`, of Python's own TLS, up to its `newest` version."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if newest:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old versions are deprecated
+            context.minimum_version = context.maximum_version = newest
+        context.set_ciphers("ALL:@SECLEVEL=0")
     context.load_cert_chain(certificate, key)
     if client_ca:
         context.load_verify_locations(client_ca)

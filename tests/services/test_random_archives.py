@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ctcohort.archives import retrying
 from ctcohort.archives.dicomweb import DicomwebArchive
 from ctcohort.archives.dimse import DimseArchive
 from ctcohort.archives.protocol import Query
@@ -16,46 +15,32 @@ from ctcohort.base.faults import Fault
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import ACCESSION_REASONS, JOB_REASONS, SELECTED, SERIES_REASONS
 from ctcohort.config.settings import SeriesSettings, VolumeSettings
-from ctcohort.phantoms.anatomy import Phantom
-from ctcohort.phantoms.stack import SliceStack
-from ctcohort.phantoms.writer import Identity, make_localizer, make_series, write_files
 from ctcohort.series import cache
 from ctcohort.series.download import fetch_series
 from ctcohort.series.index import rows_of
 
-from .dicomweb_server import read_folder
+from .conftest import ACCESSIONS
 from .hospital import KEY, archive_settings
 from .lying_dicomweb import MAIN_TAGS, PROFILES, Lies, lying
 from .lying_dimse import Lies as DimseLies
 from .lying_dimse import lying_dimse
 from .servers import ARCHIVE, FETCHER
 
+pytestmark = pytest.mark.usefixtures("hurried")
+
+FORMS = (
+    *("plain", "blanks", "mixed", "lf", "lengths"),
+    *("wrong lengths", "fixed", "words", "quoted", "unclosed"),
+)
+JSONS = (
+    *("numbers as text", "first values", "joined values", "no numbers", "NUL behind text"),
+    *("bulk data", "BOM", "Latin-1", "damaged"),
+)
+
 BLOCK, BLOCKS = 30, 10
 """Seeds of one test, and how many tests of DICOMweb there are."""
-ACCESSIONS = ("R1", "R 2")
 SERIES = SeriesSettings(kinds=("ORIGINAL",), min_slices=5, tie_break=("series_number",))
 VOLUME = VolumeSettings(irregular_spacing="mode", gantry_tilt="correct")
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """Two studies, each with a scout and series of 12 and 9 slices."""
-    folder = tmp_path_factory.mktemp("small")
-    for number, accession in enumerate(ACCESSIONS):
-        who = Identity(patient_id=f"5000{number}", accession=accession)
-        size = {"rows": 16, "columns": 16, "pixel_spacing": 20.0}
-        for series, count in ((2, 12), (3, 9)):
-            stack = SliceStack.axial(count=count, step=6.0, **size)
-            made = make_series(Phantom(), stack, identity=who, series_number=series, noise=0)
-            write_files(made, folder / f"{number}-{series}")
-        write_files([make_localizer(Phantom(), identity=who)], folder / f"{number}-1")
-    return read_folder(folder)
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch):
-    monkeypatch.setattr(retrying, "FIRST_WAIT", 0.002)
-    monkeypatch.setattr("ctcohort.archives.manners.Manners._failed", lambda *_: None)
 
 
 def mixture(rng):
@@ -91,10 +76,18 @@ def mixture(rng):
         instance_forms=rng.choice([("multipart",), ("single",), ("multipart", "single")]),
         wildcard=rng.choice([200, 200, 400, 406, 500]),
         not_yet=sometimes(1, 0, 0.2),
-        form=rng.choice(["plain", "blanks", "mixed", "lf", "lengths"]),
+        form=rng.choice(FORMS),
         forbidden=sometimes(frozenset({"R 2"}), frozenset(), 0.1),
         forbidden_at=rng.choice(["search", "retrieve"]),
         fails=sometimes(rng.randint(3, 9), 0),
+        filters=rng.random() < 0.8,
+        json=sometimes(rng.choice(JSONS), "plain"),
+        accepts=sometimes("application/json", "", 0.2),
+        encoding=rng.choice(["", "", "gzip", "deflate"]),
+        chunked=rng.random() < 0.3,
+        closes=rng.random() < 0.1,
+        always_single=rng.random() < 0.1,
+        busy=sometimes(1, 0, 0.1),
     )
 
 

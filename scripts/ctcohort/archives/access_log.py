@@ -33,6 +33,15 @@ class Request:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """All requests of a log, and the bytes and seconds of those that fetched instances."""
+
+    requests: int
+    bytes: int
+    seconds: float
+
+
 def append(path: Path, request: Request) -> None:
     """Add a request to the log, with the present time."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -59,3 +68,13 @@ def read(path: Path) -> Iterator[Request]:
                 yield Request(accession, what, int(size), answer, float(seconds))
             except ValueError:
                 continue
+
+
+def totals(path: Path) -> Totals:
+    """Return the totals of a log; zeros where there is no log."""
+    requests, size, seconds = 0, 0, 0.0
+    for request in read(path):
+        requests += 1
+        if request.what == "fetch":
+            size, seconds = size + request.size, seconds + request.seconds
+    return Totals(requests, size, seconds)

@@ -24,7 +24,7 @@ class SignatureV4(AuthBase):
         except ImportError:
             raise InputError(
                 "archive.dicomweb.auth: aws_sigv4 needs the package botocore; install it where"
-                " Snakemake runs, e.g. pip install botocore"
+                " Snakemake runs: pip install --no-deps botocore jmespath"
             ) from None
         self._service, self._region = service, region
         self._credentials = Session().get_credentials()

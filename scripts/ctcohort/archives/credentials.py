@@ -13,6 +13,7 @@ from pathlib import Path
 import requests
 
 from ctcohort.base.faults import InputError
+from ctcohort.base.privacy import must_be_private
 
 NEEDED = {
     "none": (),
@@ -61,12 +62,3 @@ def secrets(path: str | None) -> dict[str, str]:
         if equals and not line.startswith("#"):
             known[name.strip()] = value.strip()
     return known
-
-
-def must_be_private(path: str, what: str) -> None:
-    """Raise `InputError` where others can read a file of secrets."""
-    try:
-        if Path(path).stat().st_mode & 0o077:
-            raise InputError(f"{what}: {path} is readable by others; run chmod 600 {path}")
-    except OSError:
-        raise InputError(f"{what}: {path} cannot be read; expected a file that you own") from None

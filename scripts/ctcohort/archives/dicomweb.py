@@ -194,17 +194,17 @@ class DicomwebArchive(NetworkArchive[Row]):
 
     def studies_with_uid(self, uid: str, patience: Patience) -> list[Row]:
         """See `network.NetworkArchive.studies_with_uid`."""
-        terms = [("StudyInstanceUID", quote(uid, safe=""))]
-        return self._search("studies", "/studies", terms, patience, count=1)
+        row = self._row_with("studies", "/studies", uid, patience)
+        return [row] if row else []
 
     def studies_with_accession(self, number: str, patience: Patience) -> list[Row]:
-        """Query for an accession; archives ignore case, take a comma for a list, or answer with
-        everything, so that only answers with this number are returned.
+        """See `network.NetworkArchive.studies_with_accession`.
 
         Orthanc 1.10 does not decode percent-encoded values. What it does not find is asked for
         again with a wildcard (PS3.4 C.2.2.2.4) for every character that had to be encoded; an
         archive without wildcards may refuse that.
         """
+        found: list[Row] = []
         encoded, wildcards = quote(number, safe=""), _RESERVED.sub("?", number)
         for value in dict.fromkeys((encoded, wildcards)):
             try:
@@ -212,15 +212,22 @@ class DicomwebArchive(NetworkArchive[Row]):
             except Refused:
                 if value == encoded:
                     raise
-                return []
-            rows = [row for row in rows if text_of(row, "AccessionNumber") == number]
-            if rows:
-                return rows
-        return []
+                break
+            found += rows
+            if any(text_of(row, "AccessionNumber") == number for row in rows):
+                break
+        return found
 
     def _series_of(self, uid: str, study: Row, patience: Patience) -> list[Row]:
         count = self.count_of(study, "NumberOfStudyRelatedSeries")
-        return self._search("series", f"/studies/{uid}/series", [], patience, count=count)
+        rows = self._search("series", f"/studies/{uid}/series", [], patience, count=count)
+        if count and not rows:
+            raise Fault(
+                "archive_unreachable",
+                f"the archive counts {count} series in a study and lists none; run again later",
+                transient=True,
+            )
+        return rows
 
     def _found(self, study: Row, row: Row, instances: int) -> FoundSeries:
         modality = text_of(row, "Modality")
@@ -233,9 +240,21 @@ class DicomwebArchive(NetworkArchive[Row]):
 
     def _row_of(self, study: str, series: str, patience: Patience) -> Row | None:
         """Return what the archive says of a series now."""
-        terms = [("SeriesInstanceUID", series)]
-        rows = self._search("series", f"/studies/{study}/series", terms, patience, count=1)
-        return next((row for row in rows if text_of(row, "SeriesInstanceUID") == series), None)
+        return self._row_with("series", f"/studies/{study}/series", series, patience)
+
+    def _row_with(self, level: str, path: str, uid: str, patience: Patience) -> Row | None:
+        """Return the one row of a search with this UID.
+
+        An archive that does not heed what it is asked for may give others first: then all.
+        """
+        keyword = _UNIQUE[level]
+        for count in (1, 0):
+            terms = [(keyword, quote(uid, safe=""))]
+            rows = self._search(level, path, terms, patience, count=count)
+            row = next((row for row in rows if text_of(row, keyword) == uid), None)
+            if row or not rows:
+                return row
+        return None
 
     def _metadata(self, series: FoundSeries, patience: Patience) -> tuple[dict[str, Row], bool]:
         """Return what `/metadata` tells of a series, by SOPInstanceUID, and whether the archive
@@ -325,7 +344,8 @@ class DicomwebArchive(NetworkArchive[Row]):
 
         Pages are asked for until one is empty or brings nothing new, or `count` is reached. An
         archive's own limit is unknown, so that a page is the last one only where the archive has
-        answered with longer ones before. `terms` are encoded.
+        answered with longer ones before, and counts no more. A page again and again is no end where
+        it counts more. `terms` are encoded.
         """
         rows: dict[str, Row] = {}
         offset = 0
@@ -338,8 +358,10 @@ class DicomwebArchive(NetworkArchive[Row]):
             enough = max(self._longest.get(level, 0), min(SMALLEST_LIMIT, anywhere))
             self._longest[level] = max(self._longest.get(level, 0), len(page))
             reached = 0 < count <= len(rows)
-            if len(rows) == known or (not more and (reached or len(page) < enough)):
-                return list(rows.values()), more and not reached
+            if len(rows) == known:
+                return list(rows.values()), (more or bool(page and count)) and not reached
+            if not more and (reached or (len(page) < enough and not count)):
+                return list(rows.values()), False
 
     def _page(
         self,
@@ -351,12 +373,14 @@ class DicomwebArchive(NetworkArchive[Row]):
     ) -> tuple[list[Row], bool]:
         """Return one page of a search.
 
-        An archive that refuses the number of rows is asked for fewer, and in the end without
-        further attributes. What it takes is kept to.
+        An archive that refuses the number of rows is asked for fewer, and one that refuses these
+        too, without further attributes. What it takes is kept to.
         """
-        ways = [(limit, self._with_fields) for limit in PAGES if limit <= self._limit]
+        limits = [limit for limit in PAGES if limit <= self._limit]
+        ways = [(limit, self._with_fields) for limit in limits]
         if self._with_fields and _FIELDS[level]:
-            ways.append((ways[-1][0], False))
+            ways += [(limit, False) for limit in limits if limit < PAGES[0]]
+            ways.sort(key=lambda way: (-way[0], not way[1]))
         for limit, with_fields in ways:
             fields_asked = _FIELDS[level] if with_fields else ()
             asked = [*terms, *(("includefield", tag_of(name)) for name in fields_asked)]
@@ -471,6 +495,9 @@ class DicomwebArchive(NetworkArchive[Row]):
             self._receive(f"{transfer.path}/instances/{uid}", form, transfer)
         except NotThere:
             raise Changed("the archive no longer has what it had listed") from None
+        except Transient:
+            if uid in transfer.missing:
+                raise
         if uid in transfer.missing:
             raise Transient("an instance did not come with a reply that is whole")
 
@@ -564,7 +591,7 @@ def _parts(reply: Reply, into: Path) -> Iterator[Path]:
     """Yield the instances of a reply as files under temporary names."""
     boundary = boundary_of(reply.response.headers.get("Content-Type", ""))
     if boundary is not None:
-        yield from PartReader(reply.chunks, boundary).files(into)
+        yield from PartReader(reply.chunks, boundary, _is_whole).files(into)
         return
     if not reply.kind.startswith(("application/dicom", "application/octet-stream")) or (
         "json" in reply.kind or "xml" in reply.kind
@@ -574,19 +601,20 @@ def _parts(reply: Reply, into: Path) -> Iterator[Path]:
     try:
         with open(path, "wb") as stream:
             stream.writelines(reply.chunks)
-        if not reply.has_length:
-            _must_be_whole(path)
+        if not (reply.has_length or _is_whole(path)):
+            raise Transient("the reply ended before all of it had arrived")
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def _must_be_whole(path: Path) -> None:
-    """Raise unless a reply without a length brought a whole file."""
+def _is_whole(path: Path) -> bool:
+    """Return whether a file is whole, where the end of a reply does not tell."""
     try:
         check_whole(path)
     except Fault:
-        raise Transient("the reply ended before all of it had arrived") from None
+        return False
+    return True
 
 
 def _identity_of(path: Path) -> tuple[str, str]:

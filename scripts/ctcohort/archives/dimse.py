@@ -112,6 +112,9 @@ NEEDED = tuple(keyword for keyword in _ASKED if keyword not in _UNJUDGED)
 _STUDY = {"StudyInstanceUID": "", "AccessionNumber": "", "PatientID": ""}
 """Keys of a query for studies."""
 
+_OPTIONAL = ("NumberOfSeriesRelatedInstances", "SOPClassUID", "InstanceAvailability")
+"""Keys of a query for series that an archive need not know (PS3.4 C.3.4)."""
+
 _PENDING = (0xFF00, 0xFF01)
 _NOT_AUTHORIZED = 0x0124
 _UNKNOWN_DESTINATION = 0xA801
@@ -194,23 +197,47 @@ class DimseArchive(NetworkArchive[Dataset]):
         patience = self.patience()
         found = []
         for uid, study in self.matching_studies(query, patience).items():
-            rows = self._find(
-                patience,
-                "SERIES",
-                StudyInstanceUID=uid,
-                SeriesInstanceUID="",
-                Modality="",
-                NumberOfSeriesRelatedInstances="",
-                SOPClassUID="",
-                InstanceAvailability="",
-            )
-            series = {text_of(row, "SeriesInstanceUID"): row for row in rows}
             found += [
-                self._found(study, row, patience)
-                for series_uid, row in series.items()
-                if series_uid
+                self._found(study, row, patience) for row in self._series(uid, patience).values()
             ]
         return found
+
+    def _series(self, study: str, patience: Patience) -> dict[str, Dataset]:
+        """Answers about the series of a study, by SeriesInstanceUID.
+
+        There are archives that answer a question for the number of instances with one series and
+        the number of all, or with one series again and again (tiny_pacs 0.4 does both).
+
+        Raises
+        ------
+        Fault
+            `archive_unreachable`: a series comes again, and that there are no others is not told.
+        """
+        keys = {"StudyInstanceUID": study, "SeriesInstanceUID": "", "Modality": ""}
+        rows = self._find(patience, "SERIES", **keys, **dict.fromkeys(_OPTIONAL, ""))
+        series = _by_uid(rows, "SeriesInstanceUID")
+        if len(series) == 1:
+            plain = self._find(patience, "SERIES", **keys)
+            if len(plain) > 1:
+                rows, series = plain, _by_uid(plain, "SeriesInstanceUID")
+        if len(series) == 1 and len(rows) > 1:
+            self._must_be_the_only(study, next(iter(series)), len(rows), patience)
+        return series
+
+    def _must_be_the_only(self, study: str, series: str, answers: int, patience: Patience) -> None:
+        """Raise unless a series that came several times is the only one of its study: the archive
+        counts one, or gave an answer for each of its images (pynetdicom's qrscp)."""
+        asked = {"StudyInstanceUID": study, "NumberOfStudyRelatedSeries": ""}
+        studies = self._find(patience, "STUDY", **_STUDY | asked)
+        counted = {self.count_of(row, "NumberOfStudyRelatedSeries") for row in studies} - {0}
+        images = len(self._images(study, series, ("SOPInstanceUID",), patience))
+        if counted != {1} and (counted or images != answers):
+            raise Fault(
+                "archive_unreachable",
+                f"the archive gives {answers} answers about the series of a study, and names 1;"
+                " expected one answer for each. Ask its administrator, or use its DICOMweb service",
+                transient=True,
+            )
 
     def headers(self, series: FoundSeries) -> list[Header]:
         """See `protocol.Archive.headers`.
@@ -220,10 +247,13 @@ class DimseArchive(NetworkArchive[Dataset]):
         """
         patience = self.patience()
         rows = self._images(series.study_uid, series.series_uid, _ASKED, patience)
-        if len(rows) < series.instances:
-            rows |= self._by_number(series, rows, range(1, series.instances + 1), patience)
-        elif rows and len(rows) % ROUND == 0:
-            rows |= self._behind(series, rows, patience)
+        try:
+            if len(rows) < series.instances:
+                rows |= self._by_number(series, rows, range(1, series.instances + 1), patience)
+            elif rows and len(rows) % ROUND == 0:
+                rows |= self._behind(series, rows, patience)
+        except _Unconfirmed:
+            return self.look(series, set(rows))
         if len(rows) >= max(1, series.instances) and all(map(_tells_all, rows.values())):
             found = [header_of(row, key=self.key) for row in rows.values()]
             return [
@@ -293,18 +323,12 @@ class DimseArchive(NetworkArchive[Dataset]):
             return self.read_file(into / f"{uid}.dcm").sop_class_uid
 
     def _images(
-        self, study: str, series: str, keywords: Sequence[str], patience: Patience, **more: str
+        self, study: str, series: str, keywords: Sequence[str], patience: Patience
     ) -> dict[str, Dataset]:
         """Answers about the images of a series, by SOPInstanceUID."""
         asked: dict[str, Any] = dict.fromkeys(keywords, "")
-        asked |= {"StudyInstanceUID": study, "SeriesInstanceUID": series, **more}
-        rows = self._find(patience, "IMAGE", **asked)
-        return {
-            uid: row
-            for row in rows
-            if is_uid(uid := text_of(row, "SOPInstanceUID"))
-            and text_of(row, "SeriesInstanceUID") in ("", series)
-        }
+        asked |= {"StudyInstanceUID": study, "SeriesInstanceUID": series}
+        return _images_of(series, self._find(patience, "IMAGE", **asked))
 
     def _behind(
         self, series: FoundSeries, known: Mapping[str, Dataset], patience: Patience
@@ -340,14 +364,37 @@ class DimseArchive(NetworkArchive[Dataset]):
         for number in map(str, numbers):
             if number in told:
                 continue
-            study, uid = series.study_uid, series.series_uid
-            found = self._images(study, uid, _ASKED, patience, InstanceNumber=number)
+            found = self._numbered(series, number, patience)
             new = found.keys() - known.keys() - rows.keys()
             rows |= {uid: found[uid] for uid in new}
             in_vain = 0 if new else in_vain + 1
             if in_vain == IN_VAIN:
                 break
         return rows
+
+    def _numbered(self, series: FoundSeries, number: str, patience: Patience) -> dict[str, Dataset]:
+        """Answers about the images with an InstanceNumber.
+
+        Raises
+        ------
+        _Unconfirmed
+            The archive broke the query off every time: there are some that cannot match numbers.
+        """
+        broken = 0
+
+        def ask() -> dict[str, Dataset]:
+            nonlocal broken
+            keys = dict.fromkeys(_ASKED, "") | {"InstanceNumber": number}
+            keys |= {"StudyInstanceUID": series.study_uid, "SeriesInstanceUID": series.series_uid}
+            try:
+                return _images_of(series.series_uid, self._find_once("IMAGE", **keys))
+            except _BrokenOff:
+                broken += 1
+                if broken < BREAKS:
+                    raise
+                raise _Unconfirmed from None
+
+        return patience.insist(ask)
 
     def _find(self, patience: Patience, level: str, **keys: Any) -> list[Dataset]:
         return patience.insist(lambda: self._find_once(level, **keys))
@@ -570,17 +617,18 @@ class DimseArchive(NetworkArchive[Dataset]):
             with socket.create_connection(self.address, CONNECT_SECONDS) as plain:
                 if self.tls:
                     self.tls.wrap_socket(plain, server_hostname=self.address[0]).close()
-        except ssl.SSLCertVerificationError:
+        except ssl.SSLCertVerificationError as error:
             return Fault(
                 "archive_refused",
-                "the archive's certificate is not trusted, or names another host; put the CA that"
-                " signed it into archive.dimse.tls.ca_bundle, or fix archive.dimse.host",
+                f"the archive's certificate is not trusted ({error.verify_message}); put the CA"
+                " that signed it, and every intermediate that the archive does not send, into"
+                " archive.dimse.tls.ca_bundle, or fix archive.dimse.host",
             )
         except ssl.SSLError:
             return Fault(
                 "archive_refused",
-                "the archive does not speak TLS at this port, or refuses this side's certificate;"
-                " check archive.dimse.port and archive.dimse.tls",
+                "the archive does not speak TLS at this port, only TLS before 1.2, or refuses this"
+                " side's certificate; check archive.dimse.port and archive.dimse.tls",
             )
         except ConnectionRefusedError:
             return Transient("the archive refused the connection")
@@ -592,9 +640,11 @@ class DimseArchive(NetworkArchive[Dataset]):
     def _status(self, status: Dataset, *, retrieving: bool = False) -> int:
         """The code of a response's status, if it is success or pending (PS3.7 C)."""
         if "Status" not in status:
+            unknown = f"it does not let the calling AE title {self.calling!r} query"
+            if retrieving and self.move_port:
+                unknown = f"it does not know {self.calling!r} as a destination of C-MOVE"
             raise _BrokenOff(
-                "the archive broke the association off; where it always does, it does not let the"
-                f" calling AE title {self.calling!r} query"
+                f"the archive broke the association off; where it always does, {unknown}"
             )
         code = int(status.Status)
         if code == 0 or code in _PENDING:
@@ -625,6 +675,10 @@ class DimseArchive(NetworkArchive[Dataset]):
             raise Fault("archive_refused", f"{cause}; ask its administrator")
         self.manners.stop(cause)
         raise Stopped("archive_refused", f"{cause}; ask its administrator, then remove {STOP}")
+
+
+class _Unconfirmed(Exception):
+    """Whether a list of images is whole cannot be asked; its files tell."""
 
 
 class _BrokenOff(Transient):
@@ -739,6 +793,17 @@ def _identifier(level: str, **keys: Any) -> Dataset:
         empty = None if dictionary_VR(keyword) in ("DS", "IS", "US", "FD") else ""
         setattr(identifier, keyword, value or empty)
     return identifier
+
+
+def _by_uid(rows: Iterable[Dataset], keyword: str) -> dict[str, Dataset]:
+    """Answers by their UID; what has none is left out."""
+    return {uid: row for row in rows if is_uid(uid := text_of(row, keyword))}
+
+
+def _images_of(series: str, rows: Iterable[Dataset]) -> dict[str, Dataset]:
+    """Answers about images of a series by SOPInstanceUID; others than were asked for do occur."""
+    own = (row for row in rows if text_of(row, "SeriesInstanceUID") in ("", series))
+    return _by_uid(own, "SOPInstanceUID")
 
 
 def _number_of(row: Dataset) -> str:

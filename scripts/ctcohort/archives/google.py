@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
-from ctcohort.archives.credentials import SessionOf, must_be_private
+from ctcohort.archives.credentials import SessionOf
 from ctcohort.archives.manners import STOP
 from ctcohort.archives.retrying import Transient
 from ctcohort.archives.tokens import USED, SharedToken, TokenRefused
 from ctcohort.base.faults import InputError
+from ctcohort.base.privacy import must_be_private
 
 SCOPE = "https://www.googleapis.com/auth/cloud-healthcare"
 

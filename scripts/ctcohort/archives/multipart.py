@@ -10,10 +10,15 @@ from pathlib import Path
 from ctcohort.archives.retrying import Transient
 
 LONGEST_HEADER = 65536
+LONGEST_NAME = 256
+"""Bytes of a header, and of the name of its first field."""
 
-_BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"([^"]+)"|([^";,\s]+))', re.IGNORECASE)
-_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_BOUNDARY = re.compile(r""";\s*boundary\s*=\s*(?:"([^"]+)"|'([^']+)'|([^";,]+))""", re.IGNORECASE)
 _FIRST_LINE = re.compile(rb"[ \t]*(\r?\n|--)")
+_AFTER_DELIMITER = re.compile(rb"--|[ \t]*\r?\n(?:\r?\n|[!-9;-~]+[ \t]*:)")
+"""The closing dashes, or the end of the line and an empty header or the first of its fields."""
+_UNDECIDED = re.compile(rb"-?|[ \t]*(?:\r|\r?\n(?:\r|[!-9;-~]+[ \t]*)?)?")
+"""What may become that, with the bytes that follow."""
 
 
 def boundary_of(content_type: str) -> bytes | None:
@@ -21,31 +26,37 @@ def boundary_of(content_type: str) -> bytes | None:
     if not content_type.strip().lower().startswith("multipart/"):
         return None
     found = _BOUNDARY.search(content_type)
-    return (found[1] or found[2]).strip().encode() if found else None
+    return (found[1] or found[2] or found[3]).strip().encode() if found else None
 
 
 class PartReader:
     """The parts of one reply.
 
-    Lines end in CR LF, or in LF alone where those around the first delimiter do. Memory is bounded
-    by the size of a chunk, whatever the size of a part.
+    Lines end in CR LF, or in LF alone where those around the first delimiter do. A boundary that
+    stands in a part by chance is told from a delimiter by what follows it. Lengths that parts tell
+    of themselves are not needed. Memory is bounded by the size of a chunk, whatever the size of a
+    part.
 
     Parameters
     ----------
     chunks : iterator of bytes
         The reply's body, in pieces of any size.
     boundary : bytes
+    is_whole : callable
+        Whether a file is whole by itself. The part with which a reply ends is yielded if it is.
     """
 
-    def __init__(self, chunks: Iterator[bytes], boundary: bytes) -> None:
+    def __init__(
+        self,
+        chunks: Iterator[bytes],
+        boundary: bytes,
+        is_whole: Callable[[Path], bool] = lambda _path: False,
+    ) -> None:
         self._chunks = chunks
+        self._is_whole = is_whole
         self._dashes = b"--" + boundary
         self._newline = b"\r\n"
         self._buffer = b"\n"  # the first delimiter may stand at the very beginning
-
-    @property
-    def _delimiter(self) -> bytes:
-        return self._newline + self._dashes
 
     def files(self, into: Path) -> Iterator[Path]:
         """Write each part under a temporary name in `into` and yield it when it is whole.
@@ -59,16 +70,16 @@ class PartReader:
         self._skip_to_first_delimiter()
         number = 0
         while not self._is_last():
-            length = self._part_length()
+            self._skip_header()
             path = into / f".part-{number}.{os.getpid()}"
             try:
-                with open(path, "wb") as stream:
-                    if length is None:
-                        self._copy_to(self._delimiter, stream.write)
-                    else:
-                        self._copy(length, stream.write)
-                if length is not None and self._take(len(self._delimiter)) != self._delimiter:
-                    raise Transient("a part of the reply is not as long as it says")
+                try:
+                    with open(path, "wb") as stream:
+                        self._copy_part(stream.write)
+                except Transient:
+                    if self._is_whole(path):
+                        yield path
+                    raise
                 yield path
             finally:
                 path.unlink(missing_ok=True)
@@ -79,12 +90,6 @@ class PartReader:
         if not chunk:
             raise Transient("the reply ended before all of it had arrived")
         self._buffer += chunk
-
-    def _take(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            self._more()
-        taken, self._buffer = self._buffer[:count], self._buffer[count:]
-        return taken
 
     def _is_last(self) -> bool:
         while len(self._buffer) < 2:
@@ -101,24 +106,32 @@ class PartReader:
         if found[1] != b"--":
             self._newline = found[1]
 
-    def _part_length(self) -> int | None:
+    def _skip_header(self) -> None:
         empty_line = self._newline * 2
         while (end := self._buffer.find(empty_line)) < 0:
             if len(self._buffer) > LONGEST_HEADER:
                 raise Transient("a part of the reply has no end of its header")
             self._more()
-        found = _LENGTH.search(self._buffer, 0, end + len(self._newline))
         self._buffer = self._buffer[end + len(empty_line) :]
-        return int(found[1]) if found else None
 
-    def _copy(self, length: int, write: Callable[[bytes], object]) -> None:
-        while length > len(self._buffer):
-            write(self._buffer)
-            length -= len(self._buffer)
-            self._buffer = b""
-            self._more()
-        write(self._buffer[:length])
-        self._buffer = self._buffer[length:]
+    def _copy_part(self, write: Callable[[bytes], object]) -> None:
+        """Copy to the next delimiter, or what came of the part where the reply ends before one."""
+        delimiter = self._newline + self._dashes
+        while True:
+            try:
+                self._copy_to(delimiter, write)
+            except Transient:
+                rest = self._buffer
+                begun = next(
+                    n for n in reversed(range(len(delimiter))) if rest.endswith(delimiter[:n])
+                )
+                write(rest[: len(rest) - begun])
+                raise
+            while _UNDECIDED.fullmatch(self._buffer) and len(self._buffer) < LONGEST_NAME:
+                self._more()
+            if _AFTER_DELIMITER.match(self._buffer):
+                return
+            write(delimiter)
 
     def _copy_to(self, delimiter: bytes, write: Callable[[bytes], object]) -> None:
         keep = len(delimiter) - 1

@@ -14,6 +14,7 @@ from ctcohort.archives.protocol import FoundSeries, Query
 from ctcohort.archives.retrying import Patience
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.naming import name_of
+from ctcohort.base.reasons import REFUSED
 from ctcohort.base.workdir import Workdir
 from ctcohort.dicom.headers import TAGS, Header, header_of_file, patient_mark
 from ctcohort.dicom.reading import open_file
@@ -63,19 +64,33 @@ class NetworkArchive(ABC, Generic[_Row]):
     def matching_studies(self, query: Query, patience: Patience) -> dict[str, _Row]:
         """Return the studies that match exactly, by StudyInstanceUID.
 
-        The values are compared here because archives may match more than was asked for.
+        The values are compared here, because archives may match more than was asked for: they
+        ignore case, take a comma for a list, or answer with everything.
+
+        Raises
+        ------
+        Fault
+            `archive_refused`: no answer tells its AccessionNumber, so that none can be compared.
         """
         if query.study_uid:
             rows = self.studies_with_uid(query.study_uid, patience)
             return {uid: row for row in rows if (uid := self.study_uid(row)) == query.study_uid}
-        studies = {}
+        studies: dict[str, _Row] = {}
         for padded in query.accession_numbers:
             number = padded.strip()
             if not number:
                 raise InputError("an empty accession would match the whole archive")
-            for row in self.studies_with_accession(number, patience):
-                if self.text_of(row, "AccessionNumber") == number:
-                    studies[self.study_uid(row)] = row
+            rows = self.studies_with_accession(number, patience)
+            found = {uid: row for row in rows if (uid := self.study_uid(row))}
+            told = {uid: self.text_of(row, "AccessionNumber") for uid, row in found.items()}
+            if found and not any(told.values()):
+                raise Fault(
+                    REFUSED,
+                    f"the archive answers a search for an accession with {len(found)} studies, and"
+                    " tells the AccessionNumber of none; have its administrator let this account"
+                    " see it, or name the studies in columns.study_uid",
+                )
+            studies |= {uid: row for uid, row in found.items() if told[uid] == number}
         return studies
 
     def study_uid(self, row: _Row) -> str:

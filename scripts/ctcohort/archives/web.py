@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -22,7 +24,8 @@ from ctcohort.archives.retrying import Transient
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.dicom.dicom_json import Row
 
-JSON = "application/dicom+json"
+JSON = ("application/dicom+json", "application/json")
+"""Media types of JSON, asked for in turn; the second is that of archives before 2016."""
 
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 60.0
@@ -37,6 +40,10 @@ CHUNK = 1 << 18
 BUSY = (408, 424, 425, 429, 502, 503, 504)
 UNSUPPORTED = (400, 405, 406, 413, 414, 415, 416, 422, 501)
 """Answers of an archive that does not do what was asked, or not in this way."""
+
+
+_UNVERIFIED = re.compile(r"certificate verify failed: ([^()]+?)\.? \(")
+"""OpenSSL's own words, e.g. `certificate has expired`."""
 
 
 class Refused(Fault):
@@ -79,6 +86,7 @@ class Web:
                 "archive.dicomweb.url is not set; expected the root of the archive's DICOMweb"
                 " service, e.g. https://archive.example.org/dicom-web"
             )
+        self._kinds: dict[str, tuple[str, ...]] = {}
         self._searching = _prefixed(self.url, dicomweb["qido_prefix"])
         self._retrieving = _prefixed(self.url, dicomweb["wado_prefix"])
         self.session = session_of(dicomweb, self.url)
@@ -92,8 +100,7 @@ class Web:
         Transient
             The answer is cut off, or has neither a length nor a body: that is not "nothing found".
         """
-        with self._request("find", f"{self._searching}{path}", JSON, SILENT_SECONDS) as reply:
-            return _rows(reply, nothing=_says_nothing)
+        return self._json("find", f"{self._searching}{path}", nothing=_says_nothing)
 
     def metadata(self, path: str) -> tuple[list[Row], bool]:
         """Return the rows about the instances of a series, and whether they are not all.
@@ -103,14 +110,29 @@ class Web:
         Transient
             The answer is cut off or empty: a series has at least one instance.
         """
-        with self._request("headers", f"{self._retrieving}{path}", JSON, SILENT_SECONDS) as reply:
-            return _rows(reply, nothing=lambda _response: False)
+        url = f"{self._retrieving}{path}"
+        return self._json("headers", url, nothing=lambda _response: False)
 
     @contextmanager
     def instances(self, path: str, accept: str, silence: float) -> Iterator[Reply]:
         """Ask for instances; `silence` is the longest wait for the next byte, in seconds."""
         with self._request("fetch", f"{self._retrieving}{path}", accept, silence) as reply:
             yield reply
+
+    def _json(self, what: str, url: str, *, nothing: Any) -> tuple[list[Row], bool]:
+        """Read rows in the first media type that the archive does not refuse, and remember it."""
+        kinds = self._kinds.get(what, JSON)
+        for kind in kinds:
+            try:
+                with self._request(what, url, kind, SILENT_SECONDS) as reply:
+                    answer = _rows(reply, nothing=nothing)
+            except Refused as refused:
+                if refused.status not in (406, 415) or kind == kinds[-1]:
+                    raise
+            else:
+                self._kinds[what] = (kind,)
+                return answer
+        raise AssertionError("the last kind returns or raises")
 
     @contextmanager
     def _request(self, what: str, url: str, accept: str, silence: float) -> Iterator[Reply]:
@@ -170,11 +192,15 @@ class Web:
         if status >= 500:
             raise Transient(f"the archive answered {status}", wait=_retry_after(response))
         if not response.ok or status >= 300:
-            raise Fault(
-                "archive_refused",
-                f"{self.url} answered {status}; expected 200. If it redirects, put the address it"
-                " redirects to into archive.dicomweb.url",
-            )
+            said = f"{self.url} answered {status}; expected 200"
+            host = urlsplit(response.headers.get("Location", "")).hostname
+            if host:
+                said += (
+                    f". It redirects to {host}, which is not followed, so that no login goes"
+                    " elsewhere: put the new address into archive.dicomweb.url, or, where only"
+                    " files are there, have the archive's administrator let it send them itself"
+                )
+            raise Fault("archive_refused", said)
 
     def _forbidden(self) -> None:
         """Raise for 403: one study may be restricted, or a quota used up, where others are granted.
@@ -275,18 +301,24 @@ def _rows(reply: Reply, *, nothing: Any) -> tuple[list[Row], bool]:
         if nothing(response):
             return [], False
         raise Transient(f"the archive's answer ({response.status_code}) is empty")
-    if reply.kind and "json" not in reply.kind:
-        raise not_dicomweb(response)
     try:
-        rows = json.loads(body)
+        rows = _loaded(body)
     except ValueError:
-        if not reply.kind:
+        if "json" not in reply.kind:
             raise not_dicomweb(response) from None
-        raise Transient("the archive's answer is cut off") from None
+        raise Transient("the archive's answer is cut off, or no JSON") from None
     if not isinstance(rows, list):
         raise not_dicomweb(response)
     more = response.status_code == 206 or response.headers.get("Warning", "").startswith("299")
     return [row for row in rows if isinstance(row, dict)], more
+
+
+def _loaded(body: bytes) -> Any:
+    """Return what JSON holds, in UTF-8 (PS3.18 F.2), or in bytes as the files have them."""
+    try:
+        return json.loads(body)
+    except UnicodeDecodeError:
+        return json.loads(body.decode("latin-1"))
 
 
 def _says_nothing(response: requests.Response) -> bool:
@@ -304,11 +336,12 @@ def _broken(error: Exception, *, recalled: bool, bare: bool) -> Exception:
     `recalled`: a NEARLINE series was waited for. `bare`: this side shows no certificate.
     """
     text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
+    if unverified := _UNVERIFIED.search(text):
         return Fault(
             "archive_refused",
-            "the archive's certificate is not trusted, or names another host; put the CA that"
-            " signed it into archive.dicomweb.ca_bundle, or fix the host in archive.dicomweb.url",
+            f"the archive's certificate is not trusted ({unverified[1]}); put the CA that signed"
+            " it, and every intermediate that the archive does not send, into"
+            " archive.dicomweb.ca_bundle, or fix the host in archive.dicomweb.url",
         )
     if isinstance(error, requests.exceptions.ProxyError):
         return Transient(
@@ -316,11 +349,17 @@ def _broken(error: Exception, *, recalled: bool, bare: bool) -> Exception:
             " variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
         )
     if isinstance(error, requests.exceptions.SSLError) and "ALERT" in text.upper():
-        return Fault(
-            "archive_refused",
-            "the archive refused this side's certificate; set archive.dicomweb.client_certificate"
-            " and client_key to what its administrator gave you",
+        own = (
+            "wants a certificate of this side, or another one; set"
+            " archive.dicomweb.client_certificate and client_key to what its administrator gave you"
         )
+        if "PROTOCOL_VERSION" in text:
+            own = (
+                "speaks only versions of TLS that are no longer safe; ask its administrator for 1.2"
+            )
+        elif "HANDSHAKE_FAILURE" in text:
+            own += ". Or it knows only ciphers that this machine's OpenSSL refuses"
+        return Fault("archive_refused", f"the archive refused the TLS handshake: it {own}")
     if isinstance(error, (requests.Timeout, urllib3.exceptions.ReadTimeoutError)) or (
         "timed out" in text
     ):

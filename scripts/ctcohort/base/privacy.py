@@ -1,4 +1,4 @@
-"""The private key of a data set, and the pseudonyms made with it."""
+"""The private key of a data set, the pseudonyms made with it, and the mode of private files."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ def private_key(path: str | None, fingerprint: Path) -> bytes | None:
             f"privacy.key_file: {path} cannot be read; run `make key` once, keep the file safe,"
             " and never replace it"
         ) from None
-    if Path(path).stat().st_mode & 0o077:
-        raise InputError(f"privacy.key_file: {path} is readable by others; run chmod 600 {path}")
+    must_be_private(path, "privacy.key_file")
     mark = hashlib.sha256(b"ct-cohort key fingerprint" + key).hexdigest()[:16]
     if len(key) < 32:
         raise InputError(f"privacy.key_file: {path} is not a key made by `make key`")
@@ -38,6 +37,16 @@ def private_key(path: str | None, fingerprint: Path) -> bytes | None:
             f" key back, or delete {fingerprint} to give every patient a new name on purpose"
         )
     return key
+
+
+def must_be_private(path: str, what: str) -> None:
+    """Raise `InputError` where others than its owner can read a file; `what` names it."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        raise InputError(f"{what}: {path} cannot be read; expected a file that you own") from None
+    if mode & 0o077:
+        raise InputError(f"{what}: {path} is readable by others; run chmod 600 {path}")
 
 
 def pseudonym(text: str, key: bytes | None) -> str:

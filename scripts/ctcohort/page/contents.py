@@ -398,21 +398,8 @@ def _bytes(here: Workdir, scans: _Scans) -> dict[str, Any]:
         **scans.bytes,
         "series": reasons,
         "spared": sum(entry["bytes"] for entry in reasons if entry["reason"] != SELECTED),
-        "log": _log(here.archive_log),
+        "log": asdict(access_log.totals(here.archive_log)) if here.archive_log.exists() else None,
     }
-
-
-def _log(path: Path) -> dict[str, float] | None:
-    """Requests, bytes and seconds of fetching, from the archive's access log."""
-    if not path.exists():
-        return None
-    requests = 0
-    size = seconds = 0.0
-    for request in access_log.read(path):
-        requests += 1
-        if request.what == "fetch":
-            size, seconds = size + request.size, seconds + request.seconds
-    return {"requests": requests, "bytes": size, "seconds": seconds}
 
 
 def _run(here: Workdir) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import read_table, write_table
-from ctcohort.base.privacy import pseudonym
+from ctcohort.base.privacy import must_be_private, pseudonym
 
 COLUMNS = ("name", "accession", "seal")
 
@@ -43,8 +43,8 @@ def location(path: str | None, release: Path) -> Path:
             f"release.key_table: {path} is inside the release, which it would undo; name a file"
             " elsewhere"
         )
-    if table.exists() and table.stat().st_mode & 0o077:
-        raise InputError(f"release.key_table: {path} is readable by others; run chmod 600 {path}")
+    if table.exists():
+        must_be_private(path, "release.key_table")
     return table
 
 

@@ -63,11 +63,8 @@ def forecast(
 
 def measured_rate(log: Path) -> float | None:
     """Return one connection's bytes per second from the access log; None if nothing was fetched."""
-    size = seconds = 0.0
-    for request in access_log.read(log):
-        if request.what == "fetch":
-            size, seconds = size + request.size, seconds + request.seconds
-    return size / seconds if size and seconds else None
+    fetched = access_log.totals(log)
+    return fetched.bytes / fetched.seconds if fetched.bytes and fetched.seconds else None
 
 
 def _duration(size: float, archive: Mapping[str, Any], log: Path) -> str:
