@@ -1,9 +1,3 @@
-localrules:
-    select_accessions,
-    assign_splits,
-    write_manifest,
-
-
 rule assign_splits:
     input:
         cohort="cohort.csv",
@@ -12,15 +6,18 @@ rule assign_splits:
         splits="splits.csv",
     log:
         "logs/assign_splits.log",
+    localrule: True
     conda:
         "../envs/select.yaml"
     params:
         splits=SPLITS,
         given="--given" if config["columns"]["split"] else "",
-        key=config["privacy"]["key_file"] or "",
+        key=SEEN["privacy"]["key_file"] or "",
     shell:
-        'python3 "$CT_COHORT"/assign_splits.py {input.cohort:q} --splits {params.splits:q} '
-        "{params.given} --key-file={params.key:q} --output {output.splits:q} > {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/assign_splits.py {input.cohort:q} --splits {params.splits:q} '
+            "{params.given} --key-file={params.key:q} --output {output.splits:q} > {log:q} 2>&1"
+        )
 
 
 rule write_manifest:
@@ -37,10 +34,13 @@ rule write_manifest:
         manifest="manifest.csv",
     log:
         "logs/write_manifest.log",
+    localrule: True
     conda:
         "../envs/select.yaml"
     params:
-        key=config["privacy"]["key_file"] or "",
+        key=SEEN["privacy"]["key_file"] or "",
     shell:
-        'python3 "$CT_COHORT"/write_manifest.py {input.accessions:q} --key-file={params.key:q} '
-        "--reviews={input.reviews:q} --output {output.manifest:q} > {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/write_manifest.py {input.accessions:q} --key-file={params.key:q} '
+            "--reviews={input.reviews:q} --output {output.manifest:q} > {log:q} 2>&1"
+        )

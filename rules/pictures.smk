@@ -22,9 +22,11 @@ rule draw_scan:
     resources:
         mem_mb=volume_memory,
     shell:
-        'python3 "$CT_COHORT"/draw_scan.py {wildcards.acc:q} --volume {input.volume:q} '
-        "--record {input.record:q} --picture {output.picture:q} --thumbnail {output.thumbnail:q} "
-        "> {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/draw_scan.py {wildcards.acc:q} --volume {input.volume:q} '
+            "--record {input.record:q} --picture {output.picture:q} --thumbnail {output.thumbnail:q} "
+            "> {log:q} 2>&1"
+        )
 
 
 rule draw_scroll:
@@ -40,5 +42,7 @@ rule draw_scroll:
     resources:
         mem_mb=volume_memory,
     shell:
-        'python3 "$CT_COHORT"/draw_scan.py {wildcards.acc:q} --volume {input.volume:q} '
-        "--scroll {output.scroll:q} > {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/draw_scan.py {wildcards.acc:q} --volume {input.volume:q} '
+            "--scroll {output.scroll:q} > {log:q} 2>&1"
+        )
