@@ -3,7 +3,7 @@ rule assign_splits:
         cohort="cohort.csv",
         parameters=lambda wildcards: noted("splits", SPLITS),
     output:
-        splits="splits.csv",
+        splits=report("splits.csv", caption="captions/splits.rst", category="Tables"),
     log:
         "logs/assign_splits.log",
     localrule: True
@@ -31,7 +31,7 @@ rule write_manifest:
         reviews=existing(config["reviews"]),
         noted=noted_reviews,
     output:
-        manifest="manifest.csv",
+        manifest=report("manifest.csv", caption="captions/manifest.rst", category="Tables"),
     log:
         "logs/write_manifest.log",
     localrule: True

@@ -9,7 +9,7 @@ rule report_page:
         thumbnails=selected(THUMBNAIL),
         reviews=existing(config["reviews"]),
     output:
-        page="report.html",
+        page=report("report.html", caption="captions/page.rst", category="The data set"),
     log:
         "logs/report_page.log",
     localrule: True

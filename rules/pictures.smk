@@ -13,7 +13,12 @@ rule draw_scan:
         volume=made(VOLUME),
         record=made(RECORD),
     output:
-        picture="qc/{acc}.png",
+        picture=report(
+            "qc/{acc}.png",
+            caption="captions/picture.rst",
+            category="Pictures",
+            labels={"accession": "{acc}"},
+        ),
         thumbnail="qc/thumbnails/{acc}.webp",
     log:
         "logs/draw_scan/{acc}.log",
