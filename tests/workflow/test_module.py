@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,82 +14,18 @@ from .conftest import CONFIG, ONE, ROOT, THIN, TWO, Run, Site, jobs, table_of, w
 
 RESULTS = ("accessions.txt", "series.csv", "splits.csv", "manifest.csv")
 
-OUTER = """
-configfile: "outer.yaml"
+DOCUMENT = (ROOT / "docs" / "modules.md").read_text()
+WHOLE, BELOW = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+"""The examples of docs/modules.md."""
+
+A = BELOW[BELOW.index("module a") : BELOW.index("module b")]
+"""Its first data set below a prefix, alone."""
 
 
-module ct:
-    snakefile: "{snakefile}"
-    config: config["ct"]
-
-
-use rule * from ct as ct_*
-
-
-rule count:
-    input:
-        rules.ct_write_manifest.output.manifest,
-    output:
-        "count.txt",
-    shell:
-        "wc -l < {{input}} > {{output}}"
-
-
-rule everything:
-    default_target: True
-    input:
-        rules.ct_all.input,
-        "count.txt",
-"""
-
-BELOW = """
-rule export_reports:
-    input:
-        "export.csv",
-    output:
-        "a/reports.csv",
-    shell:
-        "cp {{input}} {{output}}"
-
-
-module a:
-    snakefile: "{snakefile}"
-    config: {config}
-    prefix: "a"
-
-
-use rule * from a as a_*
-
-
-module b:
-    snakefile: "{snakefile}"
-    prefix: "data sets/b"
-
-
-use rule * from b as b_*
-
-
-use rule preprocess_volume from b as b_preprocess_volume with:
-    threads: 2
-
-
-rule both:
-    input:
-        rules.a_all.input,
-        rules.b_all.input,
-    default_target: True
-
-
-onsuccess:
-    a.onsuccess()
-    b.onsuccess()
-"""
-
-
-def outer(folder: Path, text: str, **values: object) -> Site:
+def outer(folder: Path, text: str) -> Site:
     """A workflow of somebody else in `folder`, and its working directory, which is the same."""
     folder.mkdir(exist_ok=True)
-    (folder / "Snakefile").write_text(text.format(snakefile=ROOT / "Snakefile", **values))
+    (folder / "Snakefile").write_text(text.replace("/path/to/ct-cohort", str(ROOT)))
     (folder / "profiles").symlink_to(ROOT / "profiles")
     return Site(folder, workflow=folder)
 
@@ -107,19 +45,17 @@ def same_volumes(one: Path, other: Path) -> None:
 def test_a_module_makes_what_the_workflow_makes(
     hospital: Path, finished: tuple[Path, Run], tmp_path: Path
 ) -> None:
-    site = outer(tmp_path / "outer", OUTER)
+    site = outer(tmp_path / "outer", WHOLE)
     shutil.copytree(hospital / "archive", site.folder / "archive")
     shutil.copy(hospital / "reports.csv", site.folder)
-    (site.folder / "outer.yaml").write_text(yaml.safe_dump({"ct": CONFIG, "mine": 1}))
-    # not the module's, which has a config of its own
-    (site.folder / "config.yaml").write_text("unknown: {key: 1}\n")
+    (site.folder / "config.yaml").write_text(yaml.safe_dump({"ct": CONFIG, "mine": 1}))
     run = site.run()
     assert {"count", *jobs("ct_download_series", ONE, TWO)} <= run.jobs
     assert (site.folder / "count.txt").read_text() == "4\n"
     same_results(site.folder, finished[0])
     assert "Nothing to be done" in site.run().output
 
-    (site.folder / "outer.yaml").write_text(
+    (site.folder / "config.yaml").write_text(
         yaml.safe_dump({"ct": {**CONFIG, "volume": {"spacing_mm": 7.5}}})
     )
     again = site.run("-n")
@@ -131,7 +67,7 @@ def test_two_data_sets_below_prefixes(
     hospital: Path, finished: tuple[Path, Run], tmp_path: Path
 ) -> None:
     """Each has its config, archive and folder; a rule of the outer workflow makes one's table."""
-    site = outer(tmp_path / "outer", BELOW, config=CONFIG)
+    site = outer(tmp_path / "outer", BELOW)
     a, b = site.folder / "a", site.folder / "data sets" / "b"
     shutil.copytree(hospital / "archive", a / "archive")
     shutil.copy(hospital / "reports.csv", site.folder / "export.csv")
@@ -171,8 +107,8 @@ def test_commands_work_below_a_prefix(site: Site, tmp_path: Path) -> None:
     key = tmp_path / "key"
     site.script("make_key.py", str(key))
     config = {**CONFIG, "privacy": {"key_file": str(key)}, "release": {"key_table": "names.csv"}}
-    text = BELOW[BELOW.index("module a") : BELOW.index("module b")]
-    around = outer(tmp_path / "outer", text, config={**config, "exclusions": "left_out.csv"})
+    given = repr({**config, "exclusions": "left_out.csv"})
+    around = outer(tmp_path / "outer", A.replace(json.dumps(CONFIG), given))
     shutil.rmtree(site.folder / ".snakemake")
     shutil.move(site.folder, around.folder / "a")
     (around.folder / "a" / "left_out.csv").write_text("accession,reason\n")
@@ -199,18 +135,21 @@ def test_commands_work_below_a_prefix(site: Site, tmp_path: Path) -> None:
     ("change", "told"),
     [
         (
-            ("config: {config}", 'config: {{"archiv": 1}}'),
+            ("archive", "archiv"),
             "archiv: unknown key; did you mean archive",
         ),
         (
-            ('prefix: "a"', 'replace_prefix: {{"raw/": "elsewhere/"}}'),
+            ('prefix:\n        "a"', 'replace_prefix:\n        {"raw/": "elsewhere/"}'),
             "replace_prefix: of this mod",
         ),
         (
-            ('prefix: "a"', 'prefix: "b"'),
+            ('prefix:\n        "a"', 'prefix:\n        "b"'),
             "reports: b/reports.csv does not exist, and no rule makes",
         ),
-        (("{snakefile}", "../alone.smk"), "needs its whole folder beside its Snakefile"),
+        (
+            ("/path/to/ct-cohort/Snakefile", "../alone.smk"),
+            "needs its whole folder beside its Snakefile",
+        ),
     ],
 )
 def test_what_cannot_work_is_said(
@@ -219,6 +158,5 @@ def test_what_cannot_work_is_said(
     for name in ("a", "b"):
         shutil.copytree(hospital / "archive", tmp_path / "outer" / name / "archive")
     shutil.copy(ROOT / "Snakefile", tmp_path / "alone.smk")
-    text = BELOW[: BELOW.index("module b")].replace(*change)
-    run = outer(tmp_path / "outer", text, config=CONFIG).run("-n", "a_all", ok=False)
+    run = outer(tmp_path / "outer", A.replace(*change)).run("-n", "a_all", ok=False)
     assert told in run.output
