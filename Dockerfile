@@ -14,7 +14,8 @@ RUN make env && rm -rf /root/.cache
 COPY . .
 RUN .venv/bin/python -m compileall -q scripts
 
-ENV PATH="/opt/ct-cohort/.venv/bin:$PATH" XDG_CACHE_HOME=/tmp MPLCONFIGDIR=/tmp
+# a user of another number than the image knows has no name and no home, and Snakemake wants both
+ENV PATH="/opt/ct-cohort/.venv/bin:$PATH" LOGNAME=ct-cohort XDG_CACHE_HOME=/tmp MPLCONFIGDIR=/tmp
 WORKDIR /data
 ENTRYPOINT ["snakemake", "--snakefile", "/opt/ct-cohort/Snakefile"]
 CMD ["--cores", "all"]
