@@ -5,12 +5,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.0")
-FOLDER = Path(workflow.snakefile).absolute().parent
-if not (FOLDER / "scripts").is_dir():
-    raise WorkflowError(
-        f"{workflow.snakefile}: the workflow needs its whole folder beside its Snakefile; clone the"
-        " repository and name the clone's Snakefile"
-    )
+
+
+include: "rules/folder.smk"
+
+
 sys.path.insert(0, str(FOLDER / "scripts"))
 
 from ctcohort.base.faults import InputError

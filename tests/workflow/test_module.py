@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,7 @@ def test_commands_work_below_a_prefix(site: Site, tmp_path: Path) -> None:
         ),
         (
             ("/path/to/ct-cohort/Snakefile", "../alone.smk"),
-            "needs its whole folder beside its Snakefile",
+            "needs the whole of its folder",
         ),
     ],
 )
@@ -158,5 +159,28 @@ def test_what_cannot_work_is_said(
     for name in ("a", "b"):
         shutil.copytree(hospital / "archive", tmp_path / "outer" / name / "archive")
     shutil.copy(ROOT / "Snakefile", tmp_path / "alone.smk")
+    shutil.copytree(ROOT / "rules", tmp_path / "rules")
     run = outer(tmp_path / "outer", A.replace(*change)).run("-n", "a_all", ok=False)
     assert told in run.output
+
+
+def test_a_hosted_repository_is_fetched_whole(hospital: Path, tmp_path: Path) -> None:
+    """As snakedeploy names it; git takes the repository from this machine instead."""
+    source = Site(tmp_path).copy_workflow(tmp_path / "source")
+    git = ["git", "-C", str(source), "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"], ["tag", "v1"]):
+        subprocess.run([*git, *command], check=True)
+    hosted = 'github("somebody/ct-cohort", path="Snakefile", tag="v1")'
+    site = outer(tmp_path / "outer", WHOLE.replace('"/path/to/ct-cohort/Snakefile"', hosted))
+    shutil.copytree(hospital, site.folder, dirs_exist_ok=True)
+    (site.folder / "config.yaml").write_text(yaml.safe_dump({"ct": CONFIG}))
+    site.environment = {
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{source}.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/somebody/ct-cohort",
+    }
+    site.run("accessions.txt")
+    assert (site.folder / "accessions.txt").read_text().split() == [ONE, TWO, THIN]
+    (folder,) = (tmp_path / "cache").rglob("ct-cohort-*")
+    assert (folder / "scripts" / "ctcohort").is_dir()
