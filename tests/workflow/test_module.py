@@ -53,6 +53,7 @@ def test_a_module_makes_what_the_workflow_makes(
     run = site.run()
     assert {"count", *jobs("ct_download_series", ONE, TWO)} <= run.jobs
     assert (site.folder / "count.txt").read_text() == "4\n"
+    assert {path.name for path in (site.folder / "sizes").iterdir()} == {f"{ONE}.txt", f"{TWO}.txt"}
     same_results(site.folder, finished[0])
     assert "Nothing to be done" in site.run().output
 
