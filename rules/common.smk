@@ -315,7 +315,7 @@ def end_screen():
         return
     if str(HERE.series) in targets:
         screen.say(told_forecast(HERE, SEEN))
-    again = snakemake_on(Path() if IS_MODULE else HERE.root, workflow.main_snakefile)
+    again = snakemake_on(Path(), workflow.main_snakefile if IS_MODULE else ROOT / "Snakefile")
     screen.say(summary(HERE, config, again=f"{again} --cores all", index=NAMED["index_series"]))
 
 
