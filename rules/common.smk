@@ -17,7 +17,7 @@ from ctcohort.base.faults import InputError
 from ctcohort.base import seals
 from ctcohort.dataset import overhead, screen
 from ctcohort.dataset.lost_jobs import record_lost_jobs
-from ctcohort.base.project import snakemake_on
+from ctcohort.base.project import ROOT, snakemake_on
 from ctcohort.dataset.summary import summary, told_forecast
 from ctcohort.volume.memory import CLUSTER_MB
 from ctcohort.base.workdir import (
@@ -28,14 +28,13 @@ from ctcohort.base.workdir import (
     SCROLL,
     THUMBNAIL,
     VOLUME,
-    Workdir,
 )
 from ctcohort.base.naming import NAME_PATTERN, accession_of
 from ctcohort.dataset import plan
 from ctcohort.dataset.plan import Plan
-from ctcohort.config import paths
+from ctcohort.config import paths, within
 from ctcohort.config.checking import check, typed
-from ctcohort.config.loading import check_file
+from ctcohort.config.loading import check_file, overridden
 from ctcohort.config.replaced import mark
 from ctcohort.config.settings import (
     canonical,
@@ -51,20 +50,20 @@ gc.freeze()
 gc.set_threshold(50_000, 20, 100)
 overhead.no_pandas(getattr(snakemake.persistence, "PersistenceBase", None))
 
-HERE = Workdir()
 SCHEMA = yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text())
 DEFAULTS = yaml.safe_load(Path(workflow.source_path("../config.yaml")).read_text())
 NEED_NO_DATA = {"environments", "--lint", "--list-rules", "--list-target-rules", "--unlock"}
 """Words of a command line that asks for nothing of a working directory."""
 
-config.update(typed(config, SCHEMA))
+config = typed(overridden(DEFAULTS, config), SCHEMA)
 try:
-    for path in workflow.config_settings.configfiles:
+    for path in [] if IS_MODULE else workflow.config_settings.configfiles:
         check_file(Path(path))
     paths.expand(config)
     # one of a run's jobs may be where not every path is
     is_for_data = workflow.is_main_process and not NEED_NO_DATA & set(sys.argv)
-    check(config, SCHEMA, DEFAULTS, files=is_for_data)
+    made = paths.MADE_BY_RULES if IS_MODULE else ()
+    check(config, SCHEMA, DEFAULTS, files=is_for_data, root=HERE.root, made=made)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -78,13 +77,20 @@ if Path(".snakemake").is_dir() and os.access(".snakemake", os.W_OK):
 # A table that was damaged under its old time stamp would be used, or be "Nothing to be done".
 IS_MAIN = workflow.exec_mode == ExecMode.DEFAULT
 if IS_MAIN:
-    if changed := list(seals.complaints(Path(), missing=False)):
+    if changed := list(seals.complaints(HERE.root, missing=False)):
         raise WorkflowError("\n".join(f"error: {line}" for line in changed))
 
 
 wildcard_constraints:
     acc=NAME_PATTERN,
 
+
+COMMANDS = ("check_archive", "environments", "guard", "prune", "purge", "release")
+"""Targets that have words of their own at the end."""
+NAMED = {
+    name: workflow.modifier.modify_rulename(name) for name in ("chunked", "index_series", *COMMANDS)
+}
+"""What rules are called: another workflow may call them otherwise."""
 
 # Parameters are canonical strings, so that equal meanings are equal texts.
 SERIES = canonical(config["series"])
@@ -98,21 +104,56 @@ PARAMETERS_DIGEST = digest(PARAMETERS)
 
 # What is not science is not a parameter: it reaches the commands by the environment and reruns
 # nothing. The interpreter is Snakemake's own, unless --sdm conda puts another before it.
-os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-    CT_COHORT=str(Path(workflow.basedir) / "scripts"),
-    CT_COHORT_ARCHIVE=json.dumps(config["archive"]),
-    CT_COHORT_RAW=config["raw"],
-    CT_COHORT_CONNECTIONS=str(connections_of(config)),
+SEEN = paths.below(HERE.root, config)  # by the commands: an input's path Snakemake itself completes
+BEGIN, VARIABLES = within.told(
+    HERE.root,
+    {
+        "CT_COHORT_ARCHIVE": json.dumps(SEEN["archive"]),
+        "CT_COHORT_RAW": config["raw"],
+        "CT_COHORT_CONNECTIONS": str(connections_of(config)),
+    },
 )
+os.environ.update(
+    VARIABLES,
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    CT_COHORT=str(ROOT / "scripts"),
+)
+
+
+def command(line):
+    """Return a rule's command line, told which data set it is about."""
+    return BEGIN + line
+
 
 ARCHIVE_SHARES = 1_000_000  # of the archive, as declared in the profiles
 ARCHIVE_SHARE = ARCHIVE_SHARES // connections_of(config)  # one connection's: no more run at once
+if "archive_share" not in workflow.global_resources:  # a limit that is not declared is none
+    workflow.register_resource("archive_share", ARCHIVE_SHARES)
 
 
 def existing(path):
     """`path` as an input if it exists."""
-    return [path] if Path(path).exists() else []
+    return [path] if (HERE.root / path).exists() else []
+
+
+def is_made(path):
+    """Whether a rule of the workflow around this one makes a table of the user's."""
+    seen = str(HERE.root / path)
+    return IS_MODULE and any(rule.is_producer(seen) for rule in workflow.rules)
+
+
+def table(key):
+    """Return a table of the user's as an input. Snakemake would take what exists as made if it is
+    missing."""
+
+    def of(_wildcards):
+        path = config[key] or []
+        is_sought = IS_MODULE and IS_MAIN and path and not is_made(path)
+        if is_sought and not (HERE.root / path).exists():
+            raise WorkflowError(f"{key}: {HERE.root / path} does not exist, and no rule makes it")
+        return path
+
+    return of
 
 
 PLAN = Plan(HERE, parameters=PARAMETERS_DIGEST, spacing_mm=config["volume"]["spacing_mm"])
@@ -124,11 +165,23 @@ def selected_names():
     return list(PLAN.choices())
 
 
+@functools.cache
+def more_triggers():
+    """Return whether an edited rule or another environment makes Snakemake run jobs again."""
+    triggers = {RerunTrigger.CODE, RerunTrigger.SOFTWARE_ENV}
+    more = bool(triggers & set(workflow.dag_settings.rerun_triggers))
+    if more and IS_MODULE and IS_MAIN:
+        logger.warning(
+            "ct-cohort: with these rerun triggers a new release may download every scan again;"
+            " expected --rerun-triggers mtime params input, as in its profiles/default"
+        )
+    return more
+
+
 def is_forced():
     """Return True if the user forces reruns (-F, -R or extra rerun triggers)."""
     settings = workflow.dag_settings
-    more = {RerunTrigger.CODE, RerunTrigger.SOFTWARE_ENV} & set(settings.rerun_triggers)
-    return bool(settings.forceall or settings.forcerun or more)
+    return bool(settings.forceall or settings.forcerun or more_triggers())
 
 
 def unfinished():
@@ -138,7 +191,7 @@ def unfinished():
 
 
 def unfinished_scans(_wildcards):
-    return plan.volumes_and_records(unfinished())
+    return PLAN.volumes_and_records(unfinished())
 
 
 def unfinished_downloads(_wildcards):
@@ -173,11 +226,12 @@ def selected(template):
 def manifest_chunked(_wildcards):
     """Return the chunked volumes that the manifest names: all where this run is asked for them, else
     those that there are, whose rule is not looked up."""
-    if "chunked" in workflow.dag_settings.targets:
+    if NAMED["chunked"] in workflow.dag_settings.targets:
         return selected(CHUNKED)(None)
-    if not Path("chunked").exists():
+    if not (HERE.root / "chunked").exists():
         return []
-    return [before_update(path) for path in selected(CHUNKED)(None) if Path(path).exists()]
+    there = (path for path in selected(CHUNKED)(None) if (HERE.root / path).exists())
+    return [before_update(path) for path in there]
 
 
 def chosen_series(wildcards):
@@ -204,17 +258,19 @@ def noted(stage, parameters, *tables):
     that depends on it, and because it outlives `.snakemake`. A second line stands for the content of
     `tables`, once they were replaced.
     """
-    path = HERE.parameters(stage)
+    path, named = HERE.parameters(stage), str(Workdir(Path()).parameters(stage))
     if path.exists() and not IS_MAIN:
-        return str(path)  # a job's: it may run where a person's tables are not
+        return named  # a job's: it may run where a person's tables are not
     try:
-        word = mark(path.with_suffix(".tables"), tables) if tables else ""
+        # of a table that a rule makes, the time stamp tells
+        own = [str(HERE.root / each) for each in tables if each and not is_made(each)]
+        word = mark(path.with_suffix(".tables"), own) if tables else ""
         lines = [parameters, word] if word else [parameters]
         if any(lines) or path.exists():
             plan.note(path, lines)
     except InputError as error:
         raise WorkflowError(f"error: {error}") from None
-    return str(path)
+    return named
 
 
 def noted_reviews(_wildcards):
@@ -256,13 +312,15 @@ def end_screen():
     while ENDINGS:
         ENDINGS.pop()()
     targets = set(workflow.dag_settings.targets)
-    if targets & {"check_archive", "environments", "guard", "prune", "purge", "release"}:
+    if targets & {NAMED[name] for name in COMMANDS}:
         return
-    if "series.csv" in targets:
-        screen.say(told_forecast(HERE, config))
-    screen.say(summary(HERE, config, again=f"{snakemake_on(HERE.root)} --cores all"))
+    if str(HERE.series) in targets:
+        screen.say(told_forecast(HERE, SEEN))
+    again = snakemake_on(Path(), workflow.main_snakefile if IS_MODULE else ROOT / "Snakefile")
+    screen.say(summary(HERE, config, again=f"{again} --cores all", index=NAMED["index_series"]))
 
 
+# Of a module, Snakemake runs none of these; the workflow around it may call them.
 onstart:
     overhead.one_timer(workflow.scheduler)
     waiting = sum(job.rule.name == "preprocess_volume" for job in workflow.dag.needrun_jobs())
@@ -270,7 +328,7 @@ onstart:
         print(advice)
     if config["raw"] == "delete":
         print("raw: delete is set: a volume that must be made again is downloaded again.")
-    if follows_jobs():
+    if follows_jobs() and not IS_MODULE:
         ENDINGS.append(screen.show(logger, HERE, expected_sizes))
 
 
@@ -279,5 +337,6 @@ onsuccess:
 
 
 onerror:
-    record_lost_jobs(HERE)
+    if not IS_MODULE:
+        record_lost_jobs(HERE)
     end_screen()

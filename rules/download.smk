@@ -13,9 +13,11 @@ rule download_series:
     params:
         series=chosen_series,
     shell:
-        'python3 "$CT_COHORT"/download_series.py {wildcards.acc:q} {params.series:q} '
-        '--archive "$CT_COHORT_ARCHIVE" --raw {output.series:q} --received {output.received:q} '
-        "> {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/download_series.py {wildcards.acc:q} {params.series:q} '
+            '--archive "$CT_COHORT_ARCHIVE" --raw {output.series:q} --received {output.received:q} '
+            "> {log:q} 2>&1"
+        )
 
 
 # all that is to be downloaded and nothing else, for one job that uses every connection

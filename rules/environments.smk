@@ -4,11 +4,6 @@ ENVIRONMENTS = ("archive", "chunked", "pictures", "select", "volume")
 # `snakemake --sdm conda --conda-create-envs-only environments` makes every environment that a rule
 # names. Snakemake finds only those of the jobs that it plans, and most are planned after the
 # checkpoint. No report table is needed.
-localrules:
-    environment,
-    environments,
-
-
 rule environment:
     output:
         used=temp(touch(".environments/{environment}")),
@@ -16,6 +11,7 @@ rule environment:
         "logs/environment/{environment}.log",
     wildcard_constraints:
         environment="|".join(ENVIRONMENTS),
+    localrule: True
     conda:
         "../envs/{environment}.yaml"
     shell:
@@ -25,3 +21,4 @@ rule environment:
 rule environments:
     input:
         expand(".environments/{environment}", environment=ENVIRONMENTS),
+    localrule: True

@@ -2,8 +2,8 @@ checkpoint index_series:
     input:
         accessions="accessions.txt",
         cohort="cohort.csv",
-        exclusions=config["exclusions"] or [],
-        merged_mrns=config["merged_mrns"] or [],
+        exclusions=table("exclusions"),
+        merged_mrns=table("merged_mrns"),
         parameters=lambda wildcards: noted(
             "index", f"{SERIES}{LIMITS}", config["exclusions"], config["merged_mrns"]
         ),
@@ -21,12 +21,14 @@ checkpoint index_series:
         series=SERIES,
         limits=LIMITS,
     shell:
-        'python3 "$CT_COHORT"/index_series.py {input.accessions:q} {input.cohort:q} '
-        "--exclusions={input.exclusions:q} --merged-mrns={input.merged_mrns:q} "
-        '--archive "$CT_COHORT_ARCHIVE" --series {params.series:q} '
-        "--limits {params.limits:q} --raw $CT_COHORT_RAW --threads {threads} "
-        "--connections $CT_COHORT_CONNECTIONS --series-table {output.series:q} "
-        "> {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/index_series.py {input.accessions:q} {input.cohort:q} '
+            "--exclusions={input.exclusions:q} --merged-mrns={input.merged_mrns:q} "
+            '--archive "$CT_COHORT_ARCHIVE" --series {params.series:q} '
+            "--limits {params.limits:q} --raw $CT_COHORT_RAW --threads {threads} "
+            "--connections $CT_COHORT_CONNECTIONS --series-table {output.series:q} "
+            "> {log:q} 2>&1"
+        )
 
 
 rule check_archive:
@@ -36,4 +38,4 @@ rule check_archive:
     conda:
         "../envs/archive.yaml"
     shell:
-        'python3 "$CT_COHORT"/check_archive.py 2>&1 | tee {log:q}'
+        command('python3 "$CT_COHORT"/check_archive.py 2>&1 | tee {log:q}')

@@ -1,7 +1,3 @@
-localrules:
-    report_page,
-
-
 rule report_page:
     input:
         manifest="manifest.csv",
@@ -13,13 +9,16 @@ rule report_page:
         thumbnails=selected(THUMBNAIL),
         reviews=existing(config["reviews"]),
     output:
-        page="report.html",
+        page=report("report.html", caption="captions/page.rst", category="The data set"),
     log:
         "logs/report_page.log",
+    localrule: True
     conda:
         "../envs/select.yaml"
     params:
-        reviews=config["reviews"],
+        reviews=SEEN["reviews"],
     shell:
-        'python3 "$CT_COHORT"/write_report.py --reviews {params.reviews:q} '
-        "--output {output.page:q} > {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/write_report.py --reviews {params.reviews:q} '
+            "--output {output.page:q} > {log:q} 2>&1"
+        )

@@ -13,7 +13,12 @@ rule draw_scan:
         volume=made(VOLUME),
         record=made(RECORD),
     output:
-        picture="qc/{acc}.png",
+        picture=report(
+            "qc/{acc}.png",
+            caption="captions/picture.rst",
+            category="Pictures",
+            labels={"accession": "{acc}"},
+        ),
         thumbnail="qc/thumbnails/{acc}.webp",
     log:
         "logs/draw_scan/{acc}.log",
@@ -22,9 +27,11 @@ rule draw_scan:
     resources:
         mem_mb=volume_memory,
     shell:
-        'python3 "$CT_COHORT"/draw_scan.py {wildcards.acc:q} --volume {input.volume:q} '
-        "--record {input.record:q} --picture {output.picture:q} --thumbnail {output.thumbnail:q} "
-        "> {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/draw_scan.py {wildcards.acc:q} --volume {input.volume:q} '
+            "--record {input.record:q} --picture {output.picture:q} --thumbnail {output.thumbnail:q} "
+            "> {log:q} 2>&1"
+        )
 
 
 rule draw_scroll:
@@ -40,5 +47,7 @@ rule draw_scroll:
     resources:
         mem_mb=volume_memory,
     shell:
-        'python3 "$CT_COHORT"/draw_scan.py {wildcards.acc:q} --volume {input.volume:q} '
-        "--scroll {output.scroll:q} > {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/draw_scan.py {wildcards.acc:q} --volume {input.volume:q} '
+            "--scroll {output.scroll:q} > {log:q} 2>&1"
+        )

@@ -16,7 +16,9 @@ rule preprocess_volume:
     params:
         parameters=PARAMETERS,
     shell:
-        'python3 "$CT_COHORT"/preprocess_volume.py {wildcards.acc:q} --raw {input.series:q} '
-        "--received {input.received:q} --parameters {params.parameters:q} --keep-raw $CT_COHORT_RAW "
-        "--threads {threads} --volume {output.volume:q} --record {output.record:q} "
-        "> {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/preprocess_volume.py {wildcards.acc:q} --raw {input.series:q} '
+            "--received {input.received:q} --parameters {params.parameters:q} --keep-raw $CT_COHORT_RAW "
+            "--threads {threads} --volume {output.volume:q} --record {output.record:q} "
+            "> {log:q} 2>&1"
+        )

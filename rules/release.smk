@@ -1,10 +1,10 @@
 MAY_IDENTIFY = [
-    config["exclusions"],
-    config["merged_mrns"],
-    config["archive"]["folder"]["path"] if config["archive"]["kind"] == "folder" else None,
-    config["archive"]["dicomweb"]["credentials"],
-    config["privacy"]["key_file"],
-    config["release"]["key_table"],
+    SEEN["exclusions"],
+    SEEN["merged_mrns"],
+    SEEN["archive"]["folder"]["path"] if SEEN["archive"]["kind"] == "folder" else None,
+    SEEN["archive"]["dicomweb"]["credentials"],
+    SEEN["privacy"]["key_file"],
+    SEEN["release"]["key_table"],
 ]
 """What may hold identifiers beside the report table, cohort.csv and raw/."""
 
@@ -25,15 +25,17 @@ rule release:
     resources:
         mem_mb=6000,  # the tables of a large cohort, or a volume for each thread
     params:
-        rules=canonical(config["release"]),
+        rules=canonical(SEEN["release"]),
         columns=COLUMNS,
-        key=config["privacy"]["key_file"] or "",
-        reports=config["reports"],
-        reviews=config["reviews"],
+        key=SEEN["privacy"]["key_file"] or "",
+        reports=SEEN["reports"],
+        reviews=SEEN["reviews"],
     shell:
-        'python3 "$CT_COHORT"/release.py --rules {params.rules:q} --key-file={params.key:q} '
-        "--reports {params.reports:q} --columns {params.columns:q} --reviews {params.reviews:q} "
-        "--threads {threads} 2>&1 | tee {log:q}"
+        command(
+            'python3 "$CT_COHORT"/release.py --rules {params.rules:q} --key-file={params.key:q} '
+            "--reports {params.reports:q} --columns {params.columns:q} --reviews {params.reviews:q} "
+            "--threads {threads} 2>&1 | tee {log:q}"
+        )
 
 
 rule guard:
@@ -46,12 +48,14 @@ rule guard:
         mem_mb=6000,
     params:
         columns=COLUMNS,
-        reports=config["reports"],
+        reports=SEEN["reports"],
         leave=json.dumps(MAY_IDENTIFY),
         words=str(Path(snakemake.__file__).parent),
     shell:
-        'python3 "$CT_COHORT"/guard.py --reports {params.reports:q} --columns {params.columns:q} '
-        "--leave {params.leave:q} --words {params.words:q} --threads {threads} 2>&1 | tee {log:q}"
+        command(
+            'python3 "$CT_COHORT"/guard.py --reports {params.reports:q} --columns {params.columns:q} '
+            "--leave {params.leave:q} --words {params.words:q} --threads {threads} 2>&1 | tee {log:q}"
+        )
 
 
 rule nifti:
@@ -71,7 +75,9 @@ rule export_nifti:
     resources:
         mem_mb=volume_memory,
     shell:
-        'python3 "$CT_COHORT"/export_nifti.py {input.volume:q} {output.nifti:q} > {log:q} 2>&1'
+        command(
+            'python3 "$CT_COHORT"/export_nifti.py {input.volume:q} {output.nifti:q} > {log:q} 2>&1'
+        )
 
 
 rule chunked:
@@ -92,4 +98,6 @@ rule export_chunked:
     resources:
         mem_mb=volume_memory,
     shell:
-        'python3 "$CT_COHORT"/export_chunked.py {input.volume:q} {output.chunked:q} > {log:q} 2>&1'
+        command(
+            'python3 "$CT_COHORT"/export_chunked.py {input.volume:q} {output.chunked:q} > {log:q} 2>&1'
+        )

@@ -1,7 +1,7 @@
 rule select_accessions:
     input:
-        reports=config["reports"],
-        merged_mrns=config["merged_mrns"] or [],
+        reports=table("reports"),
+        merged_mrns=table("merged_mrns"),
         parameters=lambda wildcards: noted(
             "select", f"{COLUMNS}{SELECT}{PARTITION}", config["reports"], config["merged_mrns"]
         ),
@@ -11,6 +11,7 @@ rule select_accessions:
         cohort="cohort.csv",
     log:
         "logs/select_accessions.log",
+    localrule: True
     conda:
         "../envs/select.yaml"
     params:
@@ -18,7 +19,9 @@ rule select_accessions:
         select=SELECT,
         partition=PARTITION,
     shell:
-        'python3 "$CT_COHORT"/select_accessions.py {input.reports:q} '
-        "--columns {params.columns:q} --select {params.select:q} "
-        "--merged-mrns={input.merged_mrns:q} --partition={params.partition:q} --accessions {output.accessions:q} "
-        "--protocols {output.protocols:q} --cohort {output.cohort:q} > {log:q} 2>&1"
+        command(
+            'python3 "$CT_COHORT"/select_accessions.py {input.reports:q} '
+            "--columns {params.columns:q} --select {params.select:q} "
+            "--merged-mrns={input.merged_mrns:q} --partition={params.partition:q} --accessions {output.accessions:q} "
+            "--protocols {output.protocols:q} --cohort {output.cohort:q} > {log:q} 2>&1"
+        )

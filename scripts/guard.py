@@ -29,7 +29,11 @@ def main() -> None:
     identities = gather.identities_here(
         options.reports, columns, programs=options.words, accessions=False
     )
-    findings = search.search(Path(), identities, leave=leave, threads=options.threads)
+    findings = search.search(HERE.root, identities, leave=leave, threads=options.threads)
+    if not HERE.snakemake.is_relative_to(HERE.root):  # another workflow's, which ran this
+        leave += map(Path, search.INSTALLED)
+        beside = search.search(HERE.snakemake, identities, leave=leave, threads=options.threads)
+        findings += [finding.below(HERE.snakemake) for finding in beside]
     if HERE.release.is_dir():
         strict = gather.identities_here(
             options.reports, columns, programs=options.words, accessions=True

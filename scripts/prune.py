@@ -13,7 +13,9 @@ from ctcohort.dataset.removal import leftovers, size_of
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
+    parser.add_argument(
+        "--directory", type=Path, default=Workdir().root, help="the working directory"
+    )
     parser.add_argument(
         "--delete",
         action="store_true",

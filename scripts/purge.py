@@ -26,7 +26,9 @@ from ctcohort.dataset.removal import (
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
+    parser.add_argument(
+        "--directory", type=Path, default=Workdir().root, help="the working directory"
+    )
     parser.add_argument("--exclusions", default="", help="the exclusions table, if there is one")
     parser.add_argument("--merged-mrns", default="", help="the table of merged MRNs, if any")
     parser.add_argument(
@@ -43,7 +45,7 @@ def main() -> None:
     print(f"accessions: {', '.join(sorted(accessions))}")
     files = files_of(here, accessions)
     for path in files:
-        print(f"  {path.relative_to(here.root)}")
+        print(f"  {os.path.relpath(path, here.root)}")
     print(f"{len(files)} files and folders, {sum(map(size_of, files)) / 1e9:.2f} GB")
     if any(path.is_symlink() for path in files):
         print("these are links of a merged data set: purge in every part too")

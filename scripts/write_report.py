@@ -13,7 +13,9 @@ from ctcohort.page.html import write_page
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--directory", type=Path, default=Path(), help="the working directory")
+    parser.add_argument(
+        "--directory", type=Path, default=Workdir().root, help="the working directory"
+    )
     parser.add_argument(
         "--reviews",
         type=Path,

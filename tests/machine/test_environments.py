@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import venv
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,15 @@ def test_every_rule_that_runs_a_script_names_its_environment() -> None:
                 (env,) = re.findall(r'"\.\./envs/(\w+\.yaml)"', rule)
                 used.add(env)
     assert used == {env.name for env in ENVS}
+
+
+def test_no_image_takes_along_what_a_run_has_made() -> None:
+    """Docker does not read .gitignore."""
+    made = re.findall(r"^/(\S+?)/?$", (REPOSITORY / ".gitignore").read_text(), re.MULTILINE)
+    left_out = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert "manifest.csv" in made and "raw" in made
+    names = {name.partition("/")[0] for name in made}
+    assert {name for name in names if not any(fnmatch(name, each) for each in left_out)} == set()
 
 
 # What they hold

@@ -188,7 +188,7 @@ def test_a_finished_data_set_is_told_the_page_and_an_unfinished_one_to_go_on(her
     make(here, "A1")
     assert summary(here, CONFIG, again=AGAIN)[-1] == f"next: {AGAIN}"
     make(here, "A2")
-    assert summary(here, CONFIG, again=AGAIN)[-1] == f"next: {AGAIN} report.html"
+    assert summary(here, CONFIG, again=AGAIN)[-1] == f"next: {AGAIN} {here.page}"
 
 
 def test_before_the_archive_was_asked_there_is_nothing_to_sum_up(here: Workdir) -> None:

@@ -250,6 +250,8 @@ def copy(source: Path, target: Path) -> None:
         try:
             while os.copy_file_range(original.fileno(), copied.fileno(), 2**30):
                 pass
+        except AttributeError:  # macOS has no such call
+            shutil.copyfileobj(original, copied, 2**20)
         except OSError as error:
             if copied.tell() or error.errno == errno.ENOSPC:
                 raise

@@ -17,7 +17,7 @@ def version() -> str:
     return str(project["project"]["version"])
 
 
-def snakemake_on(directory: Path) -> str:
+def snakemake_on(directory: Path, snakefile: str | Path = ROOT / "Snakefile") -> str:
     """Return the command that runs the workflow on a working directory, wherever it is typed."""
-    parts = [Path(sys.prefix) / "bin" / "snakemake", "--snakefile", ROOT / "Snakefile"]
+    parts = [Path(sys.prefix) / "bin" / "snakemake", "--snakefile", snakefile]
     return shlex.join(map(str, [*parts, "--directory", directory.absolute()]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 RAW = "raw/{}"
@@ -19,6 +20,9 @@ CHUNKED = "chunked/{}.b2nd"
 RESULTS = (RAW, PARTIAL, RECEIVED, VOLUME, RECORD, PICTURE, THUMBNAIL, SCROLL, NIFTI, CHUNKED)
 """Paths of one selected scan; ``{}`` stands for the accession as a file name."""
 
+WORKDIR = "CT_COHORT_WORKDIR"
+"""The variable by which another workflow tells commands where below it the data set lies."""
+
 FAILURE = "failures/{}.json"
 ANSWER = "index/answers/{}.json.gz"
 NOTES = (FAILURE, ANSWER)
@@ -32,10 +36,11 @@ class Workdir:
     Parameters
     ----------
     root : Path
-        The directory; jobs run in it, so that the default names paths relative to it.
+        The directory. By default the one that jobs run in; where another workflow keeps the data
+        set below that, the one that the variable `WORKDIR` names.
     """
 
-    root: Path = Path()
+    root: Path = field(default_factory=lambda: Path(os.environ.get(WORKDIR, "")))
 
     # Tables
 
@@ -170,8 +175,9 @@ class Workdir:
 
     @property
     def snakemake(self) -> Path:
-        """Snakemake's own folder."""
-        return self.root / ".snakemake"
+        """Snakemake's own folder: below another workflow, that one's."""
+        is_the_job_s = self.root == Path(os.environ.get(WORKDIR, ""))
+        return (Path() if is_the_job_s else self.root) / ".snakemake"
 
     # The archive
 

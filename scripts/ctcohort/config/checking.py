@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from ctcohort.base.faults import InputError
@@ -22,6 +23,8 @@ def check(
     defaults: Mapping[str, Any],
     *,
     files: bool = False,
+    root: Path = Path(),
+    made: Collection[str] = (),
 ) -> None:
     """Raise `InputError` with one line per thing that is wrong in `config`.
 
@@ -33,6 +36,10 @@ def check(
         The default config: what differs from it was set by a person, and must have an effect.
     files : bool
         Whether to look for the files and folders that `config` names.
+    root : Path
+        The working directory, where they are looked for.
+    made : collection of str
+        Keys of tables that need not be there, because a rule may make them.
     """
     from jsonschema import Draft202012Validator  # Snakemake's dependency, not the jobs'
 
@@ -54,7 +61,7 @@ def check(
             lines.append(str(error))
         lines += _bad_stratum(config)
         lines += _without_effect(config, defaults)
-        lines += paths.missing(config) if files else []
+        lines += paths.missing(config, root, but=made) if files else []
         archive = config["archive"]
         moves = archive["kind"] == "dimse" and archive["dimse"]["method"] == "move"
         if moves and archive["connections"] > 1:

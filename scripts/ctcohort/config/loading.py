@@ -5,7 +5,7 @@ An error has its line, and no key may be written twice.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def load(directory: Path) -> dict[str, Any]:
     config = defaults
     if own.exists():
         check_file(own)
-        config = _overridden(defaults, yaml.safe_load(own.read_text(encoding="utf-8")))
+        config = overridden(defaults, yaml.safe_load(own.read_text(encoding="utf-8")))
     config = dict(typed(config, schema))
     paths.expand(config)
     check(config, schema, defaults)
@@ -92,10 +92,12 @@ def load_reviews(directory: Path) -> Path:
     return directory / str(load(directory)["reviews"])
 
 
-def _overridden(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def overridden(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `defaults` with what `own` names in their place, section by section, as Snakemake
+    does it for one config file after the other."""
     merged = dict(defaults)
     for key, value in own.items():
         known = merged.get(key)
-        both = isinstance(known, dict) and isinstance(value, dict)
-        merged[key] = _overridden(known, value) if both else value  # type: ignore[arg-type]
+        both = isinstance(known, Mapping) and isinstance(value, Mapping)
+        merged[key] = overridden(known, value) if both else value  # type: ignore[arg-type]
     return merged

@@ -6,8 +6,9 @@ withdrawn consents there would be nothing to be done.
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,24 @@ _ARCHIVE_FILES = {
 _OTHERS = ("archive.folder.path", "release.key_table")
 
 
+MADE_BY_RULES = ("reports", "exclusions", "merged_mrns")
+"""Tables that are inputs of rules, so that the rules of another workflow may make them."""
+
+
 def expand(config: dict[str, Any]) -> None:
     """Replace ``~`` and ``~name`` at the start of every path in `config`."""
+    _change(config, os.path.expanduser)
+
+
+def below(root: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `config` with its paths as seen from above `root`, the working directory."""
+    seen = copy.deepcopy(dict(config))
+    if root != Path():
+        _change(seen, lambda path: str(root / path))
+    return seen
+
+
+def _change(config: dict[str, Any], change: Callable[[str], str]) -> None:
     keys = [*_TABLES, *_FILES, *_OTHERS]
     keys += [f"archive.{kind}.{key}" for kind, files in _ARCHIVE_FILES.items() for key in files]
     for key in keys:
@@ -47,28 +64,37 @@ def expand(config: dict[str, Any]) -> None:
         for section in sections:
             node = node.get(section) or {}
         if isinstance(node.get(last), str):
-            node[last] = os.path.expanduser(node[last])
+            node[last] = change(node[last])
 
 
-def missing(config: Mapping[str, Any]) -> list[str]:
+def missing(
+    config: Mapping[str, Any], root: Path = Path(), *, but: Collection[str] = ()
+) -> list[str]:
     """Return one line for each path in a valid, expanded `config` that cannot be read.
 
     Of the archives, only the one that `archive.kind` names is looked at; `release.key_table` is
     made by a release.
+
+    Parameters
+    ----------
+    root : Path
+        The working directory.
+    but : collection of str
+        Keys of tables that are not looked for.
     """
-    return list(_missing(config))
+    return list(_missing(config, root, but))
 
 
-def _missing(config: Mapping[str, Any]) -> Iterator[str]:
+def _missing(config: Mapping[str, Any], root: Path, but: Collection[str]) -> Iterator[str]:
     kind = config["archive"]["kind"]
     files = _TABLES | _FILES
     files |= {f"archive.{kind}.{key}": what for key, what in _ARCHIVE_FILES[kind].items()}
     for key, what in files.items():
         path = _value(config, key)
-        if path and not (key == "reviews" and path == REVIEWS):
-            yield from _unreadable(key, Path(path), what)
+        if path and key not in but and not (key == "reviews" and path == REVIEWS):
+            yield from _unreadable(key, root / path, what)
     if kind == "folder":
-        folder = Path(config["archive"]["folder"]["path"])
+        folder = root / config["archive"]["folder"]["path"]
         if not folder.is_dir():
             yield f"archive.folder.path: {folder.absolute()} is no folder; {_folder_cure(config)}"
 

@@ -19,7 +19,7 @@ from ctcohort.series.received import Received, chosen_series
 from ctcohort.volume.record import ScanRecord, made_with
 
 
-def is_finished(name: str, series: str, parameters: str) -> bool:
+def is_finished(name: str, series: str, parameters: str, root: str = "") -> bool:
     """Return whether volume, record and `received` file are there, in this order of age, and agree.
 
     Parameters
@@ -30,44 +30,46 @@ def is_finished(name: str, series: str, parameters: str) -> bool:
         What is chosen: its SeriesInstanceUID and how many instances it has, with a blank between.
     parameters : str
         `settings.digest` of the parameters of volumes.
+    root : str
+        The working directory, with a slash at its end; empty for the current one. Also below.
     """
-    received, record = RECEIVED.format(name), RECORD.format(name)
+    received, record = root + RECEIVED.format(name), root + RECORD.format(name)
     try:
         arrived = os.stat(received).st_mtime_ns
-        made = min(os.stat(path).st_mtime_ns for path in (record, VOLUME.format(name)))
+        made = min(os.stat(path).st_mtime_ns for path in (record, root + VOLUME.format(name)))
     except OSError:
         return False
     return arrived <= made and chosen_series(received) == series and made_with(record) == parameters
 
 
-def is_another_series(name: str, series: str) -> bool:
+def is_another_series(name: str, series: str, root: str = "") -> bool:
     """Return whether something was received and it is not `series`, or cannot be told to be."""
-    received = RECEIVED.format(name)
+    received = root + RECEIVED.format(name)
     return os.path.exists(received) and chosen_series(received) != series
 
 
-def is_made_otherwise(name: str, parameters: str) -> bool:
+def is_made_otherwise(name: str, parameters: str, root: str = "") -> bool:
     """Return whether there is a record and it does not name these parameters."""
-    record = RECORD.format(name)
+    record = root + RECORD.format(name)
     return os.path.exists(record) and made_with(record) != parameters
 
 
-def missing_files(name: str) -> list[str]:
+def missing_files(name: str, root: str = "") -> list[str]:
     """Return what to ask for of an unfinished scan: its volume, and beside an existing volume what
-    is missing, because the volume alone would hide that."""
+    is missing, because the volume alone would hide that. The paths are below `root`."""
     volume = VOLUME.format(name)
-    beside = [RECEIVED.format(name), RECORD.format(name)] if os.path.exists(volume) else []
-    return [volume, *(path for path in beside if not os.path.exists(path))]
+    beside = [RECEIVED.format(name), RECORD.format(name)] if os.path.exists(root + volume) else []
+    return [volume, *(path for path in beside if not os.path.exists(root + path))]
 
 
-def clear_damaged(name: str) -> None:
+def clear_damaged(name: str, root: str = "") -> None:
     """Delete the record and the `received` file of an unfinished scan where they are damaged.
 
     They are then made again, the `received` file with its download first. As the input of a new
     volume it would only be found damaged after Snakemake has deleted the old one.
     """
     for read, template in ((Received.read, RECEIVED), (ScanRecord.read, RECORD)):
-        path = Path(template.format(name))
+        path = Path(root + template.format(name))
         try:
             read(path)
         except FileNotFoundError:

@@ -66,6 +66,7 @@ class Plan:
         self, here: Workdir, *, parameters: str, spacing_mm: float | Sequence[float] | None
     ) -> None:
         self.here = here
+        self._root = "" if here.root == Path() else f"{here.root}/"
         self.parameters = parameters
         self.spacing_mm = spacing_mm
         self._stamp = -1
@@ -98,7 +99,7 @@ class Plan:
     def needs_nothing(self, name: str) -> bool:
         """Return True if the records prove a scan finished."""
         series = self.series_of(name)
-        return bool(series) and is_finished(name, series, self.parameters)
+        return bool(series) and is_finished(name, series, self.parameters, self._root)
 
     def unfinished(self, *, forced: bool, clear: bool) -> set[str]:
         """Return the scans that may need a job, as seen when ``series.csv`` was written or found.
@@ -115,16 +116,20 @@ class Plan:
             self._unfinished = {name for name in choices if forced or not self.needs_nothing(name)}
             if clear:
                 for name in self._unfinished:
-                    clear_damaged(name)
+                    clear_damaged(name, self._root)
         return self._unfinished
+
+    def volumes_and_records(self, names: Iterable[str]) -> list[str]:
+        """Return what to ask for of unfinished scans, below the working directory."""
+        return [path for name in sorted(names) for path in missing_files(name, self._root)]
 
     def is_another_series(self, name: str) -> bool:
         """Return True if something was received that is not the chosen series."""
-        return is_another_series(name, self.series_of(name))
+        return is_another_series(name, self.series_of(name), self._root)
 
     def is_made_otherwise(self, name: str) -> bool:
         """Return True if a volume was made with other parameters."""
-        return is_made_otherwise(name, self.parameters)
+        return is_made_otherwise(name, self.parameters, self._root)
 
     def memory_mb(self, name: str, *, attempt: int, threads: int, beside_mb: int) -> int:
         """Return the memory to ask for; more on each attempt.
@@ -136,11 +141,6 @@ class Plan:
         """
         memory = self.choices().get(name, _NONE).memory_mb
         return attempt * (memory + (threads - 1) * THREAD_MB + beside_mb)
-
-
-def volumes_and_records(names: Iterable[str]) -> list[str]:
-    """Return what to ask for of unfinished scans."""
-    return [path for name in sorted(names) for path in missing_files(name)]
 
 
 def downloads(names: Iterable[str]) -> list[str]:

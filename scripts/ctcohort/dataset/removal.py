@@ -99,7 +99,7 @@ def forget(here: Workdir, accessions: Set[str], studies: Set[str]) -> list[str]:
         if _drop(path, lambda fields: fields[min(1, len(fields) - 1)] in accessions)
     ]
     changed += [path for path in logs if _drop(path, lambda fields: any(map(words.search, fields)))]
-    return [str(path.relative_to(here.root)) for path in changed]
+    return [os.path.relpath(path, here.root) for path in changed]
 
 
 def studies_of(here: Workdir, accessions: Set[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,9 @@ KINDS = ("included", "excluded", "failed", "to do")
 SHOWN = 3
 
 
-def summary(here: Workdir, config: Mapping[str, Any], *, again: str) -> list[str]:
+def summary(
+    here: Workdir, config: Mapping[str, Any], *, again: str, index: str = "index_series"
+) -> list[str]:
     """Return the lines that end a run; none before anything was selected and asked for.
 
     Parameters
@@ -32,6 +35,8 @@ def summary(here: Workdir, config: Mapping[str, Any], *, again: str) -> list[str
         The whole config.
     again : str
         The command that goes on with the data set.
+    index : str
+        The name that the rule `index_series` has there.
     """
     if not here.accessions.exists() or not here.series.exists():
         return list(_warnings(here))
@@ -46,7 +51,7 @@ def summary(here: Workdir, config: Mapping[str, Any], *, again: str) -> list[str
         lines += [f"{count:9,} {kind}: {reason}" for reason, count in reasons.most_common()]
     lines += [*_causes(here, fates), *_warnings(here)]
     if fates and all(reason == "not_found" for _, reason in fates.values()):
-        return [*lines, *_why_not_found(here, config), f"then: {again} --forcerun index_series"]
+        return [*lines, *_why_not_found(here, config), f"then: {again} --forcerun {index}"]
     return [*lines, *_next(here, kinds, again)]
 
 
@@ -103,7 +108,7 @@ def _next(here: Workdir, kinds: Counter[str], again: str) -> Iterator[str]:
     elif kinds["to do"]:
         yield f"next: {again}"
     elif kinds["included"] and not here.page.exists():
-        yield f"next: {again} report.html"
+        yield f"next: {again} {shlex.quote(str(here.page))}"
 
 
 def _why_not_found(here: Workdir, config: Mapping[str, Any]) -> Iterator[str]:

@@ -51,7 +51,9 @@ def identities_here(
     """
     folders = [ROOT / "scripts", ROOT / "rules", *programs]
     files = [path for folder in folders for path in _texts(folder)]
-    files += [path for path in (ROOT / "config.yaml", Path("config.yaml")) if path.exists()]
+    files += [
+        path for path in (ROOT / "config.yaml", Workdir().root / "config.yaml") if path.exists()
+    ]
     here = re.findall(r"[^\W\d_]+", str(Path().absolute()).upper())
     identities = Identities(common={*words_of(files), *common, *here})
     kinds = {columns["accession"]: ACCESSION, "accession": ACCESSION}
