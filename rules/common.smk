@@ -11,7 +11,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
-from snakemake.settings.types import ExecMode, RerunTrigger
+from snakemake.settings.types import RerunTrigger
 
 from ctcohort.base.faults import InputError
 from ctcohort.base import seals
@@ -48,7 +48,8 @@ from ctcohort.config.settings import (
 # would be a third of the time that planning takes.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
-overhead.no_pandas(getattr(snakemake.persistence, "PersistenceBase", None))
+if not IS_MODULE:  # another workflow's parameters may be tables
+    overhead.no_pandas(getattr(snakemake.persistence, "PersistenceBase", None))
 
 SCHEMA = yaml.safe_load(Path(workflow.source_path("config.schema.yaml")).read_text())
 DEFAULTS = yaml.safe_load(Path(workflow.source_path("../config.yaml")).read_text())
@@ -75,7 +76,7 @@ if Path(".snakemake").is_dir() and os.access(".snakemake", os.W_OK):
     Path(".snakemake").chmod(0o700)
 
 # A table that was damaged under its old time stamp would be used, or be "Nothing to be done".
-IS_MAIN = workflow.exec_mode == ExecMode.DEFAULT
+IS_MAIN = workflow.is_main_process
 if IS_MAIN:
     if changed := list(seals.complaints(HERE.root, missing=False)):
         raise WorkflowError("\n".join(f"error: {line}" for line in changed))

@@ -48,7 +48,7 @@ def one_timer(scheduler: Any) -> None:
 
 
 def no_pandas(persistence: Any) -> None:
-    """Compare parameters without pandas: every rule's are strings.
+    """Compare parameters without pandas: those of this workflow's rules are strings.
 
     Where pandas is installed, Snakemake imports it to ask of each parameter whether it is a table:
     70 MB and 0.4 CPU s.
