@@ -15,13 +15,11 @@ from ctcohort.archives.folder import passed_over
 from ctcohort.base.faults import InputError
 from ctcohort.base.naming import name_of
 from ctcohort.base.project import snakemake_on
-from ctcohort.base.reasons import ACCESSION_REASONS, FLAGS, JOB_REASONS, SELECTED, SERIES_REASONS
+from ctcohort.base.reasons import FLAGS, MEANINGS, SELECTED
 from ctcohort.base.workdir import RAW, VOLUME, Workdir
 from ctcohort.dataset import manifest
 from ctcohort.series.received import Received
 from ctcohort.volume.record import ScanRecord
-
-REASONS = {**SERIES_REASONS, **ACCESSION_REASONS, **JOB_REASONS}
 
 
 def story(here: Workdir, accession: str, reviews: Path) -> Iterator[str]:
@@ -72,7 +70,7 @@ def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
 
 
 def _meaning(reason: str) -> str:
-    return f" ({REASONS[reason]})" if reason in REASONS else ""
+    return f" ({MEANINGS[reason]})" if reason in MEANINGS else ""
 
 
 def _table(event: Mapping[str, str], row: Mapping[str, Any]) -> Iterator[str]:

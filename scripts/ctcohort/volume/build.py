@@ -19,9 +19,10 @@ from ctcohort import ALGORITHM_VERSION
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.reasons import SERIES_REASONS
 from ctcohort.config.settings import VolumeSettings
+from ctcohort.dicom.encapsulation import is_compressed
 from ctcohort.dicom.headers import KEYWORDS, Header, header_of, text_of
 from ctcohort.dicom.pixels import PIXEL_KEYWORDS, check_decoder, padding_of, stored_values
-from ctcohort.dicom.reading import open_file, pixel_bytes
+from ctcohort.dicom.reading import check_surplus, open_file, pixel_bytes
 from ctcohort.dicom.regions import regions
 from ctcohort.series.facts import facts_of
 from ctcohort.series.geometry import Assessment, Dropped, Slice, Stack, assess
@@ -307,6 +308,9 @@ def _opened(path: Path, sha256: str) -> _File:
     file = open_file(stream, TAGS)
     if file.start is None:
         raise Fault("no_pixel_data", f"{path}: has no pixel data")
+    if not is_compressed(file.transfer_syntax):
+        with _naming(path):
+            check_surplus(file.dataset, file.length)
     deflated = file.stream is not stream
     return _File(path, sha256, file.dataset, None if deflated else file.start, file.length)
 
