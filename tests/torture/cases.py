@@ -17,6 +17,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    JPEG2000,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -258,8 +259,9 @@ def _jpeg_lossless(bits: int = 12, more: bytes = b"") -> Callable[[np.ndarray], 
     )
 
 
-def _jpeg_2000(pixels: np.ndarray) -> bytes:
-    return bytes(imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="j2k", bitspersample=12))
+def _jpeg_2000(pixels: np.ndarray, *, irreversible: bool = False) -> bytes:
+    options = {"level": 60, "reversible": False} if irreversible else {"level": 0}
+    return bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", bitspersample=12, **options))
 
 
 def _signed_12() -> list[Dataset]:
@@ -1430,6 +1432,38 @@ _add(
     lambda: chest(extra={"LossyImageCompression": "01"}),
     series={"allow_lossy": True},
     flags=frozenset({"lossy_pixels"}),
+)
+for name, coder, syntax in (
+    ("jpeg_2000", lambda p: _jpeg_2000(p, irreversible=True), JPEG2000),
+    ("jpeg_2000_called_lossless", lambda p: _jpeg_2000(p, irreversible=True), JPEG2000Lossless),
+    (
+        "jpeg_ls_called_lossless",
+        lambda p: bytes(imagecodecs.jpegls_encode(p, level=2)),
+        JPEGLSLossless,
+    ),
+    (
+        "jpeg_called_lossless",
+        lambda p: bytes(imagecodecs.jpeg8_encode(p, level=95, bitspersample=12)),
+        JPEGLosslessSV1,
+    ),
+):
+    _add(
+        f"lossy_{name}",
+        lambda c=coder, s=syntax: _encoded(c, s, chest()),
+        "derived_lossy",
+        syntax="as it is",
+    )
+_add(
+    "lossy_jpeg_2000_admitted",
+    lambda: _encoded(lambda p: _jpeg_2000(p, irreversible=True), JPEG2000, chest()),
+    syntax="as it is",
+    series={"allow_lossy": True},
+    flags=frozenset({"lossy_pixels"}),
+)
+_add(
+    "reversible_jpeg_2000_called_lossy",
+    lambda: _encoded(_jpeg_2000, JPEG2000, chest()),
+    syntax="as it is",
 )
 _add(
     "monoenergetic_called_original",

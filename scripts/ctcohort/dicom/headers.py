@@ -24,7 +24,8 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag, Tag
 
 from ctcohort.base.naming import normal_mrn
-from ctcohort.dicom.encapsulation import is_compressed
+from ctcohort.dicom.codestreams.lossy import is_lossy
+from ctcohort.dicom.encapsulation import beginning_of, is_compressed
 from ctcohort.dicom.reading import UNDEFINED, DicomFile
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -37,6 +38,9 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 LOSSY_SYNTAXES = frozenset({f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81)})
 """JPEG baseline, JPEG extended and near-lossless JPEG-LS are lossy whatever the header says; JPEG
 2000 (91) need not be."""
+
+_CODESTREAMS = "1.2.840.10008.1.2.4."
+"""How the transfer syntaxes of JPEG, JPEG-LS and JPEG 2000 begin."""
 
 KEYWORDS = (
     "SOPClassUID",
@@ -196,6 +200,7 @@ def header_of(
     transfer_syntax: str = "",
     pixels: bool | None = None,
     private_pixels: bool = False,
+    lossy_stream: bool = False,
 ) -> Header:
     """Take the facts from a dataset that has (some of) `KEYWORDS`.
 
@@ -214,6 +219,8 @@ def header_of(
         Whether the file has pixel data.
     private_pixels : bool
         Whether they are compressed in a way that only their vendor can read.
+    lossy_stream : bool
+        Whether their codestream says that it is lossy, whatever the header says.
     """
     signed = _integer(dataset, "PixelRepresentation")
     syntax = transfer_syntax or text_of(dataset, "AvailableTransferSyntaxUID")
@@ -244,7 +251,9 @@ def header_of(
         columns=_integer(dataset, "Columns"),
         bits_allocated=_integer(dataset, "BitsAllocated"),
         transfer_syntax=syntax,
-        lossy=text_of(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES,
+        lossy=text_of(dataset, "LossyImageCompression") == "01"
+        or syntax in LOSSY_SYNTAXES
+        or lossy_stream,
         multienergy=text_of(dataset, "MultienergyCTAcquisition").upper() == "YES",
         frames=frames_of(dataset),
         bits_stored=_integer(dataset, "BitsStored"),
@@ -263,7 +272,15 @@ def header_of_file(file: DicomFile, *, key: bytes) -> Header:
         transfer_syntax=file.transfer_syntax,
         pixels=file.start is not None,
         private_pixels=bool(private_compression_of(file)),
+        lossy_stream=has_lossy_stream(file),
     )
+
+
+def has_lossy_stream(file: DicomFile) -> bool:
+    """Return whether the first codestream of a file says that it is lossy."""
+    if file.start is None or not file.transfer_syntax.startswith(_CODESTREAMS):
+        return False
+    return is_lossy(beginning_of(file.stream, file.start))
 
 
 def private_compression_of(file: DicomFile) -> str:
