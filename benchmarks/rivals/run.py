@@ -83,8 +83,12 @@ On purpose, because being right here is luck, or because the data set is one of 
   HU; nothing in the header says so.
 - `ambiguous_study`, `patient_mismatch`, `conflicting_instances`, `unequal_duplicates`,
   `mixed_geometry`: the reader's choice among contradicting files happened to be the good one.
-- `truncated_file`, `no_geometry`: what is damaged or missing was passed over or guessed, and what
-  is measured here happened to lie elsewhere. `too_few_slices` is a rule of the data set.
+- `truncated_file`, `no_pixel_data`, `no_geometry`: what is damaged or missing was passed over or
+  guessed, and what is measured here happened to lie elsewhere. `too_few_slices` is a rule of the
+  data set.
+- `undecodable_pixels`: pixels longer than Rows and Columns describe are right if Rows is wrong, and
+  sheared if Columns is; padding that has two values is any of them.
+- `too_few_bits`: 8 bits are coarse, and label masks have as many (`series.allow_few_bits`).
 """
 
 
