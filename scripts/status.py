@@ -10,7 +10,7 @@ from ctcohort.base.faults import InputError, run
 from ctcohort.base.files import write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.project import snakemake_on
-from ctcohort.base.reasons import JOB_REASONS
+from ctcohort.base.reasons import MEANINGS
 from ctcohort.base.workdir import Workdir
 from ctcohort.config.loading import load_reviews
 from ctcohort.dataset import manifest
@@ -59,7 +59,7 @@ def main() -> None:
             proposed.append({"accession": row["accession"], "reason": failure["reason"]})
     write_table(here.proposed_exclusions, ("accession", "reason"), proposed)
     for (reason, transient), failed in causes.items():
-        print(f"\n{len(failed)} failed: {reason} ({JOB_REASONS.get(reason, reason)})")
+        print(f"\n{len(failed)} failed: {reason} ({MEANINGS.get(reason, reason)})")
         for accession, failure in failed[:SHOWN]:
             print(f"  {accession}: {failure['message']}")
         print(

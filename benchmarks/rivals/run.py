@@ -1,13 +1,15 @@
 """The cases of the torture suite through other readers and through ours, against the truth.
 
-    .venv/bin/python -m benchmarks.rivals.run
+    .venv/bin/python -m benchmarks.rivals.run [--keep]
 
 Each reader runs in a virtual environment of its own (``benchmarks/rivals/.venv-<reader>``, made
 when it is not there). What it writes is measured in patient space, like ours: markers within half
-a slice of where the phantom has them, all of them, and Hounsfield units inside known tissue. The
-result is `docs/rivals.md`.
+a slice of where the phantom has them, all of them, and Hounsfield units inside known tissue. With
+`--keep` other readers, whose versions are pinned, run only on cases that the page does not have
+yet, and ours on all. The result is `docs/rivals.md`.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -81,19 +83,26 @@ On purpose, because being right here is luck, or because the data set is one of 
   HU; nothing in the header says so.
 - `ambiguous_study`, `patient_mismatch`, `conflicting_instances`, `unequal_duplicates`,
   `mixed_geometry`: the reader's choice among contradicting files happened to be the good one.
-- `truncated_file`, `no_geometry`: what is damaged or missing was passed over or guessed, and what
-  is measured here happened to lie elsewhere. `too_few_slices` is a rule of the data set.
+- `truncated_file`, `no_pixel_data`, `no_geometry`: what is damaged or missing was passed over or
+  guessed, and what is measured here happened to lie elsewhere. `too_few_slices` is a rule of the
+  data set.
+- `undecodable_pixels`: pixels longer than Rows and Columns describe are right if Rows is wrong, and
+  sheared if Columns is; padding that has two values is any of them.
+- `too_few_bits`: 8 bits are coarse, and label masks have as many (`series.allow_few_bits`).
 """
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keep", action="store_true", help="what the page has of other readers")
+    known = _known() if parser.parse_args().keep else {}
     names = [name for name, case in CASES.items() if not case.series and not case.volume]
     rows = []
     totals = {reader: Counter[str]() for reader in (*READERS, OURS)}
     interpreters = {reader: _interpreter(name) for reader, name in READERS.items()}
     for name in names:
         with tempfile.TemporaryDirectory() as place:
-            results = _results(CASES[name], Path(place), interpreters)
+            results = _results(CASES[name], Path(place), interpreters, known.get(name))
         rows.append(f"| {name.replace('_', ' ')} | " + " | ".join(results.values()) + " |")
         for reader, result in results.items():
             totals[reader][result.split(":")[0].split(" (")[0]] += 1
@@ -128,9 +137,23 @@ def _interpreter(name: str) -> Path:
     return python
 
 
-def _results(case: Case, folder: Path, interpreters: dict[str, Path]) -> dict[str, str]:
+def _known() -> dict[str, dict[str, str]]:
+    """What the page has of other readers, by case."""
+    cells = (line.strip("| \n").split(" | ") for line in PAGE.read_text().splitlines())
+    return {
+        name.replace(" ", "_"): dict(zip(READERS, results, strict=False))
+        for name, *results in cells
+        if len(results) == len(READERS) + 1
+    }
+
+
+def _results(
+    case: Case, folder: Path, interpreters: dict[str, Path], known: dict[str, str] | None
+) -> dict[str, str]:
     write_case(case, folder)
     ours, markers = _ours(case, folder)
+    if known:
+        return known | {OURS: ours}
     results = {}
     for reader, python in interpreters.items():
         target = folder / "out" / READERS[reader]

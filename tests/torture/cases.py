@@ -12,14 +12,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    JPEG2000,
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
     RLELossless,
     generate_uid,
 )
@@ -203,6 +208,94 @@ def _in_series(series: list[Dataset], *more: Dataset) -> list[Dataset]:
     uid, number = series[0].SeriesInstanceUID, series[0].SeriesNumber
     changed = {"SeriesInstanceUID": uid, "SeriesNumber": number}
     return [*series, *(replace_elements(dataset, **changed) for dataset in more)]
+
+
+def _phases_of_other_lengths() -> list[Dataset]:
+    """A short phase, two whole ones and a capture under one series UID."""
+    short, whole = stack(40, centre=(0.0, 0.0, 10.0)), stack()
+    offsets = [short.offsets + (short.origin - whole.origin), whole.offsets, whole.offsets]
+    numbers = [2] * 40 + [3] * 45 + [4] * 45
+    phases = chest(replace(whole, offsets=np.concatenate(offsets)), acquisition_number=numbers)
+    return _in_series(phases, make_secondary_capture())
+
+
+def _askew() -> list[Dataset]:
+    """A coronal scan whose axes are 8 degrees off those of the patient, as one was reported."""
+    row = np.array([0.991124, -0.130252, 0.0265963])
+    column = np.array([0.00839617, -0.138332, -0.99035])
+    extent = np.array([22.2893, 164.94, -22.8497])
+    plane = replace(
+        stack(57),
+        row_direction=row,
+        column_direction=column,
+        origin=-(row + column) * (96 - 1) / 2 * 2.8 - extent / 2,
+        offsets=np.outer(np.linspace(0, 1, 57), extent),
+    )
+    return chest(plane)
+
+
+def _slightly_tilted(*, again: bool) -> list[Dataset]:
+    """A gantry tilted by 6.8 degrees, which the tag denies; the last slice is there twice."""
+    plane = SliceStack.tilted(-6.7842, **SIZE, count=61, step=4.0)
+    return _again(chest(plane, extra={"GantryDetectorTilt": "0"}), 60, uid=False, pixels=again)
+
+
+def _encoded(
+    encode: Callable[[np.ndarray], bytes], syntax: UID, series: list[Dataset]
+) -> list[Dataset]:
+    """Instances (16 bits) whose pixels an encoder has compressed; it sees no sign."""
+    for dataset in series:
+        pixels = np.frombuffer(dataset.PixelData, "<u2").reshape(dataset.Rows, dataset.Columns)
+        dataset.PixelData = encapsulate([encode(pixels)])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+        dataset.file_meta.TransferSyntaxUID = syntax
+    return series
+
+
+def _jpeg_lossless(bits: int = 12, more: bytes = b"") -> Callable[[np.ndarray], bytes]:
+    return lambda pixels: (
+        bytes(imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=bits))
+        + more
+    )
+
+
+def _jpeg_2000(pixels: np.ndarray, *, irreversible: bool = False) -> bytes:
+    options = {"level": 60, "reversible": False} if irreversible else {"level": 0}
+    return bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", bitspersample=12, **options))
+
+
+def _signed_12() -> list[Dataset]:
+    """Signed values of 12 bits, their sign extended to 16."""
+    return chest(pixel_representation=1, bits_stored=12, intercept=0.0, slope=2.0)
+
+
+def _surplus(count: int) -> list[Dataset]:
+    """Pixel data that is longer than the header describes."""
+    series = chest()
+    for dataset in series:
+        dataset.PixelData += bytes(count)
+    return series
+
+
+def _private_pixels() -> list[Dataset]:
+    """Pixels where a scanner of Philips puts what it has compressed by itself."""
+    series = chest()
+    for dataset in series:
+        dataset.add_new(0x07A10010, "LO", "ELSCINT1")
+        dataset.add_new(0x07A1100A, "OB", dataset.PixelData)
+        dataset.add_new(0x07A11011, "CS", "PMSCT_RLE1")
+        del dataset.PixelData
+    return series
+
+
+def _masks() -> list[Dataset]:
+    """Where bone is: 8 bits, 0 or 255, filed as an original CT."""
+    series = chest()
+    for dataset in series:
+        bone = np.frombuffer(dataset.PixelData, "<u2") > 1324
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+        dataset.PixelData = (255 * bone).astype(np.uint8).tobytes()
+    return series
 
 
 def _as_us(series: list[Dataset], keyword: str, value: int) -> list[Dataset]:
@@ -409,6 +502,7 @@ _add(
     lambda: chest(SliceStack.coronal(**SIZE, count=45, step=4.0).moved(Rigid.about((0, 0, 1), 90))),
     "not_axial",
 )
+_add("coronal_askew", _askew, "not_axial", measures={"slices": 57, "slice_spacing": 3.0})
 for degrees in (5, 15, 30):
     _add(
         f"oblique_{degrees}",
@@ -517,6 +611,27 @@ _add(
     flags=frozenset({"spacing_irregular", "odd_scan_length"}),
     measures={"slices": 32, "z_error_mm": 0.0},
 )
+_HERE_AND_THERE = (9, 20, 31, 45, 60, 71)
+_add(
+    "slices_missing_here_and_there",
+    lambda: chest(without(80, _HERE_AND_THERE, 3.0)),
+    "too_irregular",
+    measures={"missing_slices": 6, "z_error_mm": 18.0, "gap_mm": 6.0},
+)
+_add(
+    "slices_missing_here_and_there_by_positions",
+    lambda: chest(without(80, _HERE_AND_THERE, 3.0)),
+    extent_mm=237.0,
+    volume={"irregular_spacing": "positions"},
+    flags=frozenset({"spacing_irregular"}),
+    measures={"missing_slices": 6, "z_error_mm": 0.0},
+)
+_add(
+    "32_x_2.5_then_12_x_7.5_too_near",
+    lambda: chest(at(80 - np.array([*2.5 * np.arange(32), *77.75 + 7.5 * np.arange(12)]))),
+    "too_irregular",
+    measures={"slices": 44, "gap_mm": 7.5},
+)
 _add(
     "table_jump_along_z",
     lambda: chest(at(np.concatenate([88 - 4.0 * np.arange(23), -10 - 4.0 * np.arange(22)]))),
@@ -588,6 +703,13 @@ _add(
 _add("4_phases_nothing_tells_apart", lambda: _phases(4, 45, 4.0), "duplicate_positions")
 _add(
     "4_phases_of_10_slices", lambda: _phases(4, 10, 4.0), "too_few_slices", measures={"slices": 10}
+)
+
+_add(
+    "phases_of_other_lengths_and_a_capture",
+    _phases_of_other_lengths,
+    dropped=86,
+    measures={"slices": 45},
 )
 
 # What does not belong in the stack (rules 2 and 3)
@@ -695,6 +817,20 @@ for degrees in (-20, -0.3, 7, 20):
             flags=frozenset({"tilt_corrected"}),
             measures={"tilt_degrees": abs(float(degrees)), "slice_spacing": 4.0},
         )
+_add(
+    "tilt_-6.8_tag_0_last_slice_twice",
+    lambda: _slightly_tilted(again=True),
+    extent_mm=240.0,
+    dropped=1,
+    flags=frozenset({"tilt_corrected"}),
+    measures={"tilt_degrees": 6.7842, "duplicate_positions": 1},
+)
+_add(
+    "tilt_-6.8_tag_0_two_last_slices",
+    lambda: _slightly_tilted(again=False),
+    "unequal_duplicates",
+    measures={"tilt_degrees": 6.7842, "duplicate_positions": 1},
+)
 _add(
     "tilt_20_excluded",
     lambda: chest(SliceStack.tilted(20, **SIZE, count=61, step=4.0)),
@@ -839,8 +975,25 @@ _add(
     lambda: chest(extra={"Rows": chest()[0].Rows // 2}),
     "undecodable_pixels",
 )
+for missing, word in ((1, "Columns"), (6, "Columns"), (1, "Rows")):
+    _add(
+        f"{missing}_of_the_{word.lower()}_not_in_the_header",
+        lambda m=missing, w=word: chest(extra={w: 96 - m}),
+        "undecodable_pixels",
+    )
+_add("pixel_data_with_surplus", lambda: _surplus(94))
+_add(
+    "pixel_data_with_surplus_deflated", lambda: _surplus(94), syntax=DeflatedExplicitVRLittleEndian
+)
+_add("pixel_data_with_a_row_of_surplus", lambda: _surplus(2 * 96), "undecodable_pixels")
+_add(
+    "enhanced_frames_beyond_the_header",
+    lambda: [replace_elements(d, NumberOfFrames=40) for d in _frames()],
+    "undecodable_pixels",
+)
 _add("slope_negative", lambda: chest(slope=-1.0, intercept=3000.0, bits_stored=16))
 _add("unsigned_16_bits", lambda: chest(bits_stored=16, intercept=-8192.0))
+_add("label_masks", _masks, "too_few_bits")
 _add("8_bits", lambda: chest(bits_stored=8, slope=12.0), "too_few_bits")
 _add(
     "8_bits_admitted",
@@ -860,6 +1013,16 @@ _add(
         "PixelPaddingValue",
         63536,
     ),
+    padded=OUTSIDE,
+)
+_add(
+    "padding_63536_for_signed_pixels_implicit",
+    lambda: _as_us(
+        chest(pixel_representation=1, bits_stored=16, intercept=-24.0, padding=-2000),
+        "PixelPaddingValue",
+        63536,
+    ),
+    syntax=ImplicitVRLittleEndian,
     padded=OUTSIDE,
 )
 _add(
@@ -930,6 +1093,23 @@ _add(
     syntax=JPEG2000Lossless,
 )
 _add("transfer_jpeg_2000_sign_mismatch", _sign_mismatch, syntax="as it is")
+_add(
+    "transfer_jpeg_lossless_16_bits_of_signed_12",
+    lambda: _encoded(_jpeg_lossless(16), JPEGLosslessSV1, _signed_12()),
+    syntax="as it is",
+    hu_tolerance=4.0,
+)
+_add(
+    "transfer_jpeg_ls_16_bits_of_signed_12",
+    lambda: _encoded(lambda p: bytes(imagecodecs.jpegls_encode(p)), JPEGLSLossless, _signed_12()),
+    syntax="as it is",
+    hu_tolerance=4.0,
+)
+_add(
+    "transfer_jpeg_lossless_stale_bytes_after_the_end",
+    lambda: _encoded(_jpeg_lossless(more=b"\x27\x3a\x00"), JPEGLosslessSV1, chest()),
+    syntax="as it is",
+)
 _add("transfer_implicit", chest, syntax=ImplicitVRLittleEndian)
 _add("transfer_big_endian", chest, syntax=ExplicitVRBigEndian)
 _add("transfer_deflated", chest, syntax=DeflatedExplicitVRLittleEndian)
@@ -1060,6 +1240,26 @@ _add(
 # Damaged files (rule 15)
 _add("truncated_native", chest, "truncated_file", damage=_cut(0.7))
 _add("truncated_encapsulated", chest, "truncated_file", syntax=RLELossless, damage=_cut(0.8))
+for name, encoding, syntax in (
+    ("jpeg_lossless", _jpeg_lossless(), JPEGLosslessSV1),
+    ("jpeg_2000", _jpeg_2000, JPEG2000Lossless),
+):
+    for damage in ("zeroed", "lost", "put_in"):
+        _add(
+            f"{name}_512_bytes_{damage}",
+            lambda e=encoding, s=syntax: _encoded(e, s, chest()),
+            "undecodable_pixels",
+            syntax="as it is",
+            damage=lambda paths, d=damage: _damage(paths, d),
+        )
+_add("philips_pmsct_rle1", _private_pixels, "private_compression")
+_add(
+    "jpeg_called_uncompressed",
+    lambda: _encoded(_jpeg_lossless(), JPEGLosslessSV1, chest()),
+    "private_compression",
+    syntax="as it is",
+    damage=lambda paths: _call_uncompressed(paths),
+)
 _add("header_only", lambda: _with_one(PixelData=None), "no_pixel_data")
 _add("no_pixel_data", lambda: chest(extra={"PixelData": None}), "no_pixel_data")
 _add(
@@ -1125,6 +1325,8 @@ _add(
 )
 _add("end_slices_without_preamble", chest, damage=lambda paths: _leave_out(paths[-9:], "preamble"))
 _add("implicit_called_explicit", chest, damage=lambda paths: _miscall(paths))
+_add("sop_class_only_in_file_meta", chest, damage=lambda paths: _drop_class(paths))
+_add("file_meta_within_the_data_set", chest, damage=lambda paths: _repeat_meta(paths))
 _add("pixel_data_before_its_description", chest, damage=lambda paths: _pixels_first(paths))
 _add("decimal_commas", chest, damage=lambda paths: _rewrite(paths, b".", b","))
 _add("trailing_backslashes", lambda: _trailing(chest()))
@@ -1154,6 +1356,11 @@ for name, told in (
         "overlapping_acquisitions",
         volume={"irregular_spacing": "positions"},
     )
+_add(
+    "two_breath_holds_at_the_config",
+    lambda: chest(_breath_holds(30, 30, 12), acquisition_number=[1] * 30 + [2] * 30),
+    "overlapping_acquisitions",
+)
 _add(
     "two_breath_holds_that_meet",
     lambda: chest(stack(), acquisition_number=[1] * 22 + [2] * 23),
@@ -1225,6 +1432,38 @@ _add(
     lambda: chest(extra={"LossyImageCompression": "01"}),
     series={"allow_lossy": True},
     flags=frozenset({"lossy_pixels"}),
+)
+for name, coder, syntax in (
+    ("jpeg_2000", lambda p: _jpeg_2000(p, irreversible=True), JPEG2000),
+    ("jpeg_2000_called_lossless", lambda p: _jpeg_2000(p, irreversible=True), JPEG2000Lossless),
+    (
+        "jpeg_ls_called_lossless",
+        lambda p: bytes(imagecodecs.jpegls_encode(p, level=2)),
+        JPEGLSLossless,
+    ),
+    (
+        "jpeg_called_lossless",
+        lambda p: bytes(imagecodecs.jpeg8_encode(p, level=95, bitspersample=12)),
+        JPEGLosslessSV1,
+    ),
+):
+    _add(
+        f"lossy_{name}",
+        lambda c=coder, s=syntax: _encoded(c, s, chest()),
+        "derived_lossy",
+        syntax="as it is",
+    )
+_add(
+    "lossy_jpeg_2000_admitted",
+    lambda: _encoded(lambda p: _jpeg_2000(p, irreversible=True), JPEG2000, chest()),
+    syntax="as it is",
+    series={"allow_lossy": True},
+    flags=frozenset({"lossy_pixels"}),
+)
+_add(
+    "reversible_jpeg_2000_called_lossy",
+    lambda: _encoded(_jpeg_2000, JPEG2000, chest()),
+    syntax="as it is",
 )
 _add(
     "monoenergetic_called_original",
@@ -1317,6 +1556,50 @@ def _miscall(paths: list[Path]) -> None:
         implicit = path.read_bytes()
         starts = [144 + int.from_bytes(c[140:144], "little") for c in (content, implicit)]
         path.write_bytes(content[: starts[0]] + implicit[starts[1] :])
+
+
+def _damage(paths: list[Path], what: str) -> None:
+    """512 bytes from the middle of the pixels of two slices are zeroed or lost, or more come in.
+
+    The slices are those of the heart, where Hounsfield units are measured.
+    """
+    for path in paths[27:29]:
+        content = path.read_bytes()
+        at = (content.rindex(b"\xe0\x7f\x10\0OB") + len(content)) // 2
+        after = {"zeroed": (bytes(512), 512), "lost": (b"", 512), "put_in": (b"\x5a" * 512, 0)}
+        new, gone = after[what]
+        changed = bytearray(content[:at] + new + content[at + gone :])
+        first = changed.rindex(b"\xe0\x7f\x10\0OB") + 12
+        table = 8 + int.from_bytes(changed[first + 4 : first + 8], "little")
+        length = len(changed) - 8 - (first + table + 8)
+        changed[first + table + 4 : first + table + 8] = length.to_bytes(4, "little")
+        path.write_bytes(changed)
+
+
+def _call_uncompressed(paths: list[Path]) -> None:
+    """File Meta that says explicit little endian over compressed pixels, as one receiver wrote."""
+    for path in paths:
+        content = path.read_bytes()
+        path.write_bytes(content.replace(JPEGLosslessSV1.encode(), b"1.2.840.10008.1.2.1\0\0\0", 1))
+
+
+def _drop_class(paths: list[Path]) -> None:
+    """Data sets without SOPClassUID and Modality, as a public collection has them."""
+    from pydicom import dcmread
+
+    for path in paths:
+        dataset = dcmread(path)
+        del dataset.SOPClassUID, dataset.Modality
+        dataset.save_as(path)
+
+
+def _repeat_meta(paths: list[Path]) -> None:
+    """An element of group 0002 once more, at the beginning of the data set."""
+    element = b"\x02\0\x10\0UI\x14\0" + b"1.2.840.10008.1.2.1\0"
+    for path in paths:
+        content = path.read_bytes()
+        start = 144 + int.from_bytes(content[140:144], "little")
+        path.write_bytes(content[:start] + element + content[start:])
 
 
 def _pixels_first(paths: list[Path]) -> None:

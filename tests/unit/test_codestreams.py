@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from ctcohort.dicom.codestreams import jpeg, jpeg2000, jpeg_ls, rle
-from ctcohort.dicom.encapsulation import frames
+from ctcohort.dicom.codestreams.lossy import is_lossy
+from ctcohort.dicom.encapsulation import BEGINNING, beginning_of, frames
 
 EOI = b"\xff\xd9"
 
@@ -333,3 +334,53 @@ def test_frames_that_are_missing_are_counted() -> None:
 
 def test_a_fragment_that_is_cut_off_is_left_to_its_codec() -> None:
     assert frames(table() + item(JPEGS[0][:-4], len(JPEGS[0])), 1) == [JPEGS[0][:-4]]
+
+
+# What a stream says of its loss
+
+LOSSY = {
+    "JPEG": imagecodecs.jpeg8_encode(chest(), level=90, bitspersample=12),
+    "JPEG, 8 bits": imagecodecs.jpeg8_encode((chest() >> 4).astype(np.uint8), level=90),
+    "JPEG with a point transform": written(chest(), shift=2),
+    "JPEG-LS": imagecodecs.jpegls_encode(chest(), level=1),
+    "JPEG 2000": imagecodecs.jpeg2k_encode(
+        chest(), level=60, codecformat="j2k", bitspersample=12, reversible=False
+    ),
+    "JP2": imagecodecs.jpeg2k_encode(chest(), level=60, codecformat="jp2", reversible=False),
+    "HTJ2K": imagecodecs.htj2k_encode(chest(), level=0.01, reversible=False),
+}
+NOT_LOSSY = {
+    "JPEG": lossless(chest()),
+    "JPEG, last prediction": lossless(chest(), predictor=7),
+    "JPEG-LS": imagecodecs.jpegls_encode(chest()),
+    "JPEG 2000": imagecodecs.jpeg2k_encode(chest(), level=0, codecformat="j2k"),
+    "JP2": imagecodecs.jpeg2k_encode(chest(), level=0, codecformat="jp2"),
+    "HTJ2K": imagecodecs.htj2k_encode(chest(), reversible=True),
+    "nothing": b"",
+    "RLE": bytes(64),
+}
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_a_lossy_stream_says_so_in_its_header(name: str) -> None:
+    stream = bytes(LOSSY[name])
+    assert is_lossy(stream)
+    whole = next(end for end in range(len(stream)) if is_lossy(stream[:end]))
+    assert whole < BEGINNING
+    assert all(is_lossy(stream[:end]) for end in range(whole, min(len(stream), whole + 200)))
+
+
+@pytest.mark.parametrize("name", NOT_LOSSY)
+def test_no_other_stream_says_so_wherever_it_ends(name: str) -> None:
+    stream = bytes(NOT_LOSSY[name])
+    assert not any(is_lossy(stream[:end]) for end in range(min(len(stream), 600) + 1))
+    assert not is_lossy(stream)
+
+
+@pytest.mark.parametrize("table", [None, b"", bytes(4), bytes(40_000)])
+def test_the_first_stream_is_found_behind_any_offset_table(table: bytes | None) -> None:
+    stream = bytes(LOSSY["JPEG 2000"])
+    items = [part for part in (table, stream) if part is not None]
+    value = b"".join(b"\xfe\xff\x00\xe0" + len(i).to_bytes(4, "little") + i for i in items)
+    assert beginning_of(io.BytesIO(b"head" + value), 4) == stream[:BEGINNING]
+    assert beginning_of(io.BytesIO(b"head"), 4) == b""

@@ -608,3 +608,15 @@ def test_a_sample_has_no_more_bits_than_its_stream_except_those_of_a_sign_and_pa
     else:
         with pytest.raises(ValueError, match=f"1 samples have more than the stream's {precision}"):
             pixels._check_range(samples, precision, padding)
+
+
+@pytest.mark.parametrize(("values", "read"), [([0, 1, 32767], True), ([0, 32768, 5], False)])
+def test_without_a_sign_only_values_that_need_none_are_read(values: list[int], read: bool) -> None:
+    ds = plain(values, BitsStored=16)
+    del ds.PixelRepresentation
+    if read:
+        assert stored_values(ds).ravel().tolist() == values
+    else:
+        with pytest.raises(Fault, match="PixelRepresentation is missing") as caught:
+            stored_values(ds)
+        assert caught.value.reason == "undecodable_pixels"

@@ -17,7 +17,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from ctcohort.dicom.headers import KEYWORDS, header_of
+from ctcohort.base.faults import Fault
+from ctcohort.dicom.headers import CT_IMAGE, KEYWORDS, header_of, header_of_file
 from ctcohort.dicom.integrity import check_whole
 from ctcohort.dicom.reading import HEADER_LIMIT, UNDEFINED, DicomFile, NotDicom, open_file
 from ctcohort.phantoms.anatomy import Phantom
@@ -255,3 +256,70 @@ def test_whom_a_file_without_preamble_names_is_known_to_the_guard(
     (tmp_path / "raw" / "A1" / "1.dcm").write_bytes(whole[data_set(whole) :])
     named = {value for _, value in _named_in_headers(tmp_path / "raw")}
     assert {str(instance.PatientName), instance.PatientID, instance.PatientBirthDate} <= named
+
+
+@pytest.mark.parametrize("name", ["PMSCT_RLE1", "LOSSLESS RICE", ""])
+def test_pixels_in_a_private_element_are_known_by_the_header(
+    instance: Dataset, tmp_path: Path, name: str
+) -> None:
+    instance.add_new(0x07A10010, "LO", "ELSCINT1")
+    instance.add_new(0x07A11011, "CS", name)
+    content = written(instance, tmp_path, ImplicitVRLittleEndian)
+    assert not header_of_file(opened(content), key=KEY).private_pixels  # of pixels that are there
+    del instance.PixelData
+    (path,) = write_files([instance], tmp_path, transfer_syntax=ImplicitVRLittleEndian)
+    assert header_of_file(opened(path.read_bytes()), key=KEY).private_pixels == bool(name)
+    with pytest.raises(Fault, match=name or "no pixel data") as caught:
+        check_whole(path)
+    assert caught.value.reason == ("private_compression" if name else "no_pixel_data")
+
+
+@pytest.mark.parametrize("value", [b"PMSCT\n ", b"\xff\xfe", b"<b> "])
+def test_only_a_code_string_names_a_compression(
+    instance: Dataset, tmp_path: Path, value: bytes
+) -> None:
+    instance.add_new(0x07A11011, "UN", value)
+    del instance.PixelData
+    (path,) = write_files([instance], tmp_path)
+    assert header_of_file(opened(path.read_bytes()), key=KEY).pixels is False
+    with pytest.raises(Fault) as caught:
+        check_whole(path)
+    assert caught.value.reason == "no_pixel_data"
+
+
+@pytest.mark.parametrize(
+    "syntax", [*PLAIN, DeflatedExplicitVRLittleEndian], ids=lambda syntax: syntax.keyword
+)
+@pytest.mark.parametrize(
+    ("bits", "surplus", "whole"), [(16, 14, 1), (16, 16, 0), (8, 6, 1), (8, 8, 0)]
+)
+def test_pixel_data_may_be_padded_by_less_than_a_row_and_a_column(
+    tmp_path: Path, syntax: str, bits: int, surplus: int, whole: int
+) -> None:
+    options = {"bits_stored": 8} if bits == 8 else {}
+    (ds,) = make_series(
+        Phantom(), SliceStack.axial(count=1, rows=8, columns=10), noise=0, **options
+    )
+    assert ds.BitsAllocated == bits
+    ds.PixelData += bytes(surplus)
+    (path,) = write_files([ds], tmp_path, transfer_syntax=syntax)
+    if whole:
+        assert check_whole(path).Columns == 10
+        return
+    with pytest.raises(Fault, match=f"{bits * 10 + surplus} bytes.* only {bits * 10}") as caught:
+        check_whole(path)
+    assert caught.value.reason == "undecodable_pixels"
+
+
+def test_a_sop_class_is_taken_from_the_file_meta_where_it_is_only_there(
+    instance: Dataset, tmp_path: Path
+) -> None:
+    content = written(instance, tmp_path, ExplicitVRLittleEndian)
+    file = opened(content)
+    del file.dataset.SOPClassUID
+    assert header_of_file(file, key=KEY).sop_class_uid == CT_IMAGE
+    del file.dataset.file_meta.MediaStorageSOPClassUID
+    assert header_of_file(file, key=KEY).sop_class_uid == ""
+    file.dataset.SOPClassUID = "1.2.3"
+    file.dataset.file_meta.MediaStorageSOPClassUID = CT_IMAGE
+    assert header_of_file(file, key=KEY).sop_class_uid == "1.2.3"

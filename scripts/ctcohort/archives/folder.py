@@ -525,6 +525,7 @@ def _instance(path: Path, size: int, key: bytes) -> tuple[object, ...]:
         with open(path, "rb") as stream:
             first = stream.read(132)
             file = open_file(stream, TAGS)
+            header = header_of_file(file, key=key)
     except OSError:
         raise _PassedOver("forbidden") from None
     except NotDicom:
@@ -533,7 +534,6 @@ def _instance(path: Path, size: int, key: bytes) -> tuple[object, ...]:
         raise _PassedOver("unreadable") from None
     if text_of(file.dataset.file_meta, "MediaStorageSOPClassUID") == MEDIA_DIRECTORY:
         raise _PassedOver("dicomdir")
-    header = header_of_file(file, key=key)
     uids = (header.sop_instance_uid, header.series_uid)
     if not all(map(is_uid, uids)) or not (header.study_uid == "" or is_uid(header.study_uid)):
         raise _PassedOver("no_uid")

@@ -34,7 +34,8 @@ SERIES_REASONS = {
     "tilted": "the gantry was tilted and volume.gantry_tilt is exclude",
     "still_arriving": "the archive reports more instances than it lists; asked again by the next"
     " index",
-    "no_pixel_data": "headers without pixels, or pixels in a private element of the vendor",
+    "no_pixel_data": "headers without pixels",
+    "private_compression": "the pixels are compressed in a way that only their vendor can read",
     "unreadable_header": "ImageType is missing; series.kinds: [ORIGINAL, MISSING] admits it",
 }
 
@@ -60,7 +61,6 @@ JOB_REASONS = {
     "transfer_incomplete": "fewer instances arrived than were listed",
     "undecodable_pixels": "no decoder for the transfer syntax, or the decoder failed",
     "truncated_file": "a file ends before its pixel data does",
-    "private_compression": "the pixels are compressed in a way that only their vendor can read",
     "checksum_mismatch": "a file is not the one that was received",
     "unequal_duplicates": "different pixels at one slice position",
     "no_space": "the disk is full",
@@ -73,7 +73,7 @@ JOB_REASONS = {
 }
 
 MEANINGS = {**SERIES_REASONS, **ACCESSION_REASONS, **JOB_REASONS}
-"""What each word in `status_reason` means."""
+"""What each word in `status_reason` means; a job may also fail with the reason of a series."""
 
 FLAGS = {
     "small_fov": "field of view below 250 mm: an organ or cardiac cut-out",

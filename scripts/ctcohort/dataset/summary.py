@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from typing import Any
 
 from ctcohort.base.naming import name_of
-from ctcohort.base.reasons import JOB_REASONS, SELECTED
+from ctcohort.base.reasons import MEANINGS, SELECTED
 from ctcohort.base.workdir import Workdir
 from ctcohort.dataset.manifest import exclusion_reason, failure_of
 from ctcohort.series import series_table
@@ -88,7 +88,7 @@ def _causes(here: Workdir, fates: Mapping[str, tuple[str, str]]) -> Iterator[str
             first.setdefault(reason, accession)
     for reason, accession in list(first.items())[:SHOWN]:
         failure = failure_of(here, name_of(accession))
-        yield f"{reason} means: {JOB_REASONS.get(reason, reason)}"
+        yield f"{reason} means: {MEANINGS.get(reason, reason)}"
         if failure:
             yield f"  {accession}: {failure['message']}"
 

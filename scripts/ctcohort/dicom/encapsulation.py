@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+from typing import BinaryIO
 
 from pydicom.uid import UID
 
@@ -10,11 +12,30 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51")
 """How a JPEG or JPEG-LS stream, and a JPEG 2000 codestream, begin."""
 
+BEGINNING = 1 << 12
+"""Bytes in which the header of a codestream is looked for."""
+
 
 def is_compressed(transfer_syntax: str) -> bool:
     """Return whether the standard encapsulates pixel data under a transfer syntax."""
     syntax = UID(transfer_syntax)
     return not syntax.is_private and syntax.is_transfer_syntax and syntax.is_encapsulated
+
+
+def beginning_of(stream: BinaryIO, start: int) -> bytes:
+    """Return the first bytes of the first codestream, where pixel data begins at `start`."""
+    stream.seek(start)
+    content = b""
+    for _ in range(2):  # the Basic Offset Table may come first
+        item = stream.read(8)
+        if item[:4] != _ITEM:
+            break
+        length = int.from_bytes(item[4:], "little")
+        content = stream.read(min(length, BEGINNING))
+        if content.startswith(_STARTS):
+            break
+        stream.seek(length - len(content), os.SEEK_CUR)
+    return content
 
 
 def frames(value: bytes | memoryview, count: int) -> list[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -23,7 +24,9 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag, Tag
 
 from ctcohort.base.naming import normal_mrn
-from ctcohort.dicom.reading import DicomFile
+from ctcohort.dicom.codestreams.lossy import is_lossy
+from ctcohort.dicom.encapsulation import beginning_of, is_compressed
+from ctcohort.dicom.reading import UNDEFINED, DicomFile
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
@@ -35,6 +38,9 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 LOSSY_SYNTAXES = frozenset({f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81)})
 """JPEG baseline, JPEG extended and near-lossless JPEG-LS are lossy whatever the header says; JPEG
 2000 (91) need not be."""
+
+_CODESTREAMS = "1.2.840.10008.1.2.4."
+"""How the transfer syntaxes of JPEG, JPEG-LS and JPEG 2000 begin."""
 
 KEYWORDS = (
     "SOPClassUID",
@@ -80,7 +86,11 @@ KEYWORDS = (
 )
 """What is read of an instance, and all that is ever kept: no name, no birth date."""
 
-TAGS = [Tag(keyword) for keyword in KEYWORDS]
+VENDOR_COMPRESSION = 0x07A11011
+"""Of Philips (private creator ELSCINT1): how the pixels in its (07A1,100A) are compressed, such as
+PMSCT_RLE1."""
+
+TAGS = [*(Tag(keyword) for keyword in KEYWORDS), Tag(VENDOR_COMPRESSION)]
 
 _INTEGERS = {"US": (2, False), "SS": (2, True), "UL": (4, False), "SL": (4, True)}
 """Bytes and signedness of the binary integers (PS3.5 6.2)."""
@@ -89,6 +99,8 @@ _NUMBERS = frozenset({"DS", "IS"})
 
 _BINARY = frozenset({*_INTEGERS, "AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SV", "UV"})
 """Value representations that are not text."""
+
+_CODE_STRING = re.compile(r"[A-Z0-9 _]+\0?")
 
 LOOKUP_TABLE = "MODALITY LUT"
 """What stands in the place of a rescale type where the rescale is not linear (PS3.3 C.11.1)."""
@@ -133,8 +145,9 @@ class Header:
     `patient` is a keyed hash of the normalised PatientID, never the MRN itself. `conflicting` says
     that several contents were met under the same SOPInstanceUID, `copies` how many files held it.
     `location` is where a folder archive keeps the file, relative to its root. `frame_count` is
-    NumberOfFrames, 1 where there is none. `pixels` says whether the instance has pixel data; None
-    where only the file could tell.
+    NumberOfFrames, 1 where there is none. `pixels` says whether the instance has pixel data, and
+    `private_pixels` whether they are compressed in a way that its transfer syntax does not name;
+    None and False where only the file could tell.
     """
 
     sop_class_uid: str
@@ -172,6 +185,7 @@ class Header:
     signed: bool | None = None
     frame_count: int = 1
     pixels: bool | None = None
+    private_pixels: bool = False
 
     @property
     def image_type(self) -> tuple[str, ...]:
@@ -180,11 +194,18 @@ class Header:
 
 
 def header_of(
-    dataset: Dataset, *, key: bytes, transfer_syntax: str = "", pixels: bool | None = None
+    dataset: Dataset,
+    *,
+    key: bytes,
+    transfer_syntax: str = "",
+    pixels: bool | None = None,
+    private_pixels: bool = False,
+    lossy_stream: bool = False,
 ) -> Header:
     """Take the facts from a dataset that has (some of) `KEYWORDS`.
 
-    A fact that cannot be read counts as missing: no dataset raises.
+    A fact that cannot be read counts as missing: no dataset raises. Where only the File Meta
+    Information has the SOP class, as in some public exports, it is taken from there (PS3.10 7.1).
 
     Parameters
     ----------
@@ -196,11 +217,16 @@ def header_of(
         Of the file; an answer may name it in AvailableTransferSyntaxUID instead.
     pixels : bool, optional
         Whether the file has pixel data.
+    private_pixels : bool
+        Whether they are compressed in a way that only their vendor can read.
+    lossy_stream : bool
+        Whether their codestream says that it is lossy, whatever the header says.
     """
     signed = _integer(dataset, "PixelRepresentation")
     syntax = transfer_syntax or text_of(dataset, "AvailableTransferSyntaxUID")
     return Header(
-        sop_class_uid=text_of(dataset, "SOPClassUID"),
+        sop_class_uid=text_of(dataset, "SOPClassUID")
+        or text_of(getattr(dataset, "file_meta", Dataset()), "MediaStorageSOPClassUID"),
         sop_instance_uid=text_of(dataset, "SOPInstanceUID"),
         study_uid=text_of(dataset, "StudyInstanceUID"),
         series_uid=text_of(dataset, "SeriesInstanceUID"),
@@ -225,13 +251,16 @@ def header_of(
         columns=_integer(dataset, "Columns"),
         bits_allocated=_integer(dataset, "BitsAllocated"),
         transfer_syntax=syntax,
-        lossy=text_of(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES,
+        lossy=text_of(dataset, "LossyImageCompression") == "01"
+        or syntax in LOSSY_SYNTAXES
+        or lossy_stream,
         multienergy=text_of(dataset, "MultienergyCTAcquisition").upper() == "YES",
         frames=frames_of(dataset),
         bits_stored=_integer(dataset, "BitsStored"),
         signed=None if signed is None else signed == 1,
         frame_count=_integer(dataset, "NumberOfFrames") or 1,
         pixels=pixels,
+        private_pixels=private_pixels,
     )
 
 
@@ -242,7 +271,34 @@ def header_of_file(file: DicomFile, *, key: bytes) -> Header:
         key=key,
         transfer_syntax=file.transfer_syntax,
         pixels=file.start is not None,
+        private_pixels=bool(private_compression_of(file)),
+        lossy_stream=has_lossy_stream(file),
     )
+
+
+def has_lossy_stream(file: DicomFile) -> bool:
+    """Return whether the first codestream of a file says that it is lossy."""
+    if file.start is None or not file.transfer_syntax.startswith(_CODESTREAMS):
+        return False
+    return is_lossy(beginning_of(file.stream, file.start))
+
+
+def private_compression_of(file: DicomFile) -> str:
+    """Return how pixels are compressed that their transfer syntax does not say; else ""."""
+    if file.start is None:
+        vendor = _vendor_compression(file.dataset)
+        return f"{vendor}, in a private element" if vendor else ""
+    if file.length == UNDEFINED and not is_compressed(file.transfer_syntax):
+        return f"transfer syntax {file.declared or 'unknown'} does not say how"
+    return ""
+
+
+def _vendor_compression(dataset: Dataset) -> str:
+    """The code string in `VENDOR_COMPRESSION`, whatever VR it is under; "" where there is none."""
+    element = dataset.get_item(VENDOR_COMPRESSION, keep_deferred=True)
+    value = None if element is None else element.value
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    return text.strip(" \0") if _CODE_STRING.fullmatch(text) else ""
 
 
 def frames_of(dataset: Dataset) -> tuple[Frame, ...]:

@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 
 from ctcohort.base.faults import Fault
 from ctcohort.dicom.encapsulation import is_compressed
-from ctcohort.dicom.headers import CT_CLASSES
-from ctcohort.dicom.reading import UNDEFINED, DicomFile, open_file, pixel_bytes
+from ctcohort.dicom.headers import CT_CLASSES, private_compression_of
+from ctcohort.dicom.reading import DicomFile, check_surplus, open_file, pixel_bytes
 
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
@@ -19,13 +19,14 @@ def check_whole(path: Path) -> Any:
 
     pydicom reads a truncated file without an exception, so the lengths are compared here. Native
     pixel data must have Rows x Columns x SamplesPerPixel x NumberOfFrames x BitsAllocated / 8 bytes
-    (PS3.5 8.1.1) that lie within the file. Encapsulated pixel data must end with a sequence
-    delimiter (PS3.5 A.4), or every frame must decode; otherwise no pixel is decoded.
+    (PS3.5 8.1.1) that lie within the file, and little more. Encapsulated pixel data must end with a
+    sequence delimiter (PS3.5 A.4), or every frame must decode; otherwise no pixel is decoded.
 
     Raises
     ------
     Fault
-        `truncated_file`, `no_pixel_data` or `private_compression`, naming the file.
+        `truncated_file`, `undecodable_pixels`, `no_pixel_data` or `private_compression`, naming
+        the file.
     """
     try:
         with open(path, "rb") as stream:
@@ -46,25 +47,24 @@ def _problem(file: DicomFile, stream: BinaryIO) -> str:
     dataset: Any = file.dataset
     if "SOPInstanceUID" not in dataset:
         return "its header is cut off"
-    if "Rows" not in dataset and dataset.SOPClassUID not in CT_CLASSES:
+    if "Rows" not in dataset and dataset.get("SOPClassUID") not in CT_CLASSES:
         return ""  # not an image: nothing to compare
     if any(word not in dataset for word in ("Rows", "Columns", "BitsAllocated")):
         return "its header is cut off"
     size = os.fstat(stream.fileno()).st_size
     expected = pixel_bytes(dataset)
+    private = private_compression_of(file)
+    if private:
+        raise Fault("private_compression", f"its pixels are compressed and not readable: {private}")
     if file.start is None:
         raise Fault("no_pixel_data", "it has no pixel data, or ends before it")
+    if not is_compressed(file.transfer_syntax):
+        check_surplus(dataset, file.length)
     if file.stream is not stream:  # deflated
         return "" if len(file.value(expected)) >= expected else "pixel data is cut off"
     stream.seek(file.start)
     if is_compressed(file.transfer_syntax):
         return "" if _ends(stream, size) else _decoding_problem(file)
-    if file.length == UNDEFINED:
-        raise Fault(
-            "private_compression",
-            f"its pixels are compressed, under transfer syntax {file.declared or 'unknown'}, which"
-            " does not say how",
-        )
     if file.length < expected or file.start + file.length > size:
         there = min(file.length, size - file.start)
         if there < file.length:

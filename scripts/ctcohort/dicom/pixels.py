@@ -137,6 +137,12 @@ def stored_values(dataset: Any, pixel_data: memoryview | None = None) -> NDArray
                 values, _ = get_decoder(syntax).as_array(data, raw=True, **_options(dataset))
     except Exception as error:
         raise Fault("undecodable_pixels", f"{type(error).__name__}: {error}") from None
+    if "PixelRepresentation" not in dataset and (values >> 8 * values.itemsize - 1).any():
+        raise Fault(
+            "undecodable_pixels",
+            "PixelRepresentation is missing (PS3.3 C.7.6.3), and its values mean one thing with a"
+            " sign and another without",
+        )
     return _lowest_bits(values.reshape(-1, *values.shape[-2:]), bits, padding_of(dataset))
 
 

@@ -28,6 +28,8 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
+from ctcohort.base.faults import Fault
+
 HEADER_LIMIT = 1 << 26
 """Bytes to which a deflated header may inflate: more than the groups of 10,000 frames take."""
 
@@ -173,6 +175,27 @@ def pixel_bytes(dataset: Any) -> int:
         * dataset.BitsAllocated
     )
     return (bits + 7) // 8
+
+
+def check_surplus(dataset: Any, length: int) -> None:
+    """Raise if native pixel data is too long to be what Rows and Columns describe.
+
+    Old writers pad it (PS3.5 8.1.1). A surplus as long as a row or a column is what a wrong Rows,
+    Columns or NumberOfFrames leaves over, and with a wrong Columns every row would be displaced.
+
+    Raises
+    ------
+    Fault
+        `undecodable_pixels`.
+    """
+    expected = pixel_bytes(dataset)
+    shortest = min(dataset.Rows, dataset.Columns) * dataset.BitsAllocated // 8
+    if length - expected >= max(shortest, 2):  # an odd length is padded
+        raise Fault(
+            "undecodable_pixels",
+            f"its pixel data has {length} bytes, and Rows, Columns, BitsAllocated and"
+            f" NumberOfFrames describe only {expected}: nobody knows which",
+        )
 
 
 def header_at(path: Path, keywords: Iterable[str]) -> FileDataset:

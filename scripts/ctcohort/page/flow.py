@@ -72,7 +72,7 @@ STEPS = (
                 *("no_geometry", "too_few_slices", "not_axial", "mixed_geometry", "tilted"),
                 *("conflicting_instances", "duplicate_positions", "no_rescale", "not_hounsfield"),
                 *("too_irregular", "fov_too_small", "unreadable_header", "no_pixel_data"),
-                *("too_large", "too_few_bits", "overlapping_acquisitions"),
+                *("too_large", "too_few_bits", "overlapping_acquisitions", "private_compression"),
                 # candidates that only lose to another one never leave an accession without any
                 *("fewer_slices", "tie_lost"),
             }
@@ -91,7 +91,7 @@ STEPS = (
         frozenset(
             {
                 *("undecodable_pixels", "truncated_file", "checksum_mismatch", "no_space"),
-                *("private_compression", "unequal_duplicates", "wrong_input", "internal_error"),
+                *("unequal_duplicates", "wrong_input", "internal_error"),
                 *("out_of_time", "out_of_memory", "node_lost", "killed"),
             }
         ),

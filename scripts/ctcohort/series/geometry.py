@@ -610,6 +610,8 @@ def _unusable(stack: Stack, *, overlap: bool) -> str:
     """Reject stacks whose headers make Hounsfield units or identity ambiguous; return the reason
     or ""."""
     everything = [*stack.slices, *(s for group in stack.rivals for s in group)]
+    if any(s.header.private_pixels for s in everything):
+        return "private_compression"
     if any(s.header.pixels is False for s in everything):
         return "no_pixel_data"
     if any(s.frame.rescale_type.upper() not in HOUNSFIELD_NAMES for s in everything):

@@ -19,9 +19,10 @@ from ctcohort import ALGORITHM_VERSION
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.reasons import SERIES_REASONS
 from ctcohort.config.settings import VolumeSettings
-from ctcohort.dicom.headers import KEYWORDS, Header, header_of, text_of
+from ctcohort.dicom.encapsulation import is_compressed
+from ctcohort.dicom.headers import KEYWORDS, Header, has_lossy_stream, header_of, text_of
 from ctcohort.dicom.pixels import PIXEL_KEYWORDS, check_decoder, padding_of, stored_values
-from ctcohort.dicom.reading import open_file, pixel_bytes
+from ctcohort.dicom.reading import check_surplus, open_file, pixel_bytes
 from ctcohort.dicom.regions import regions
 from ctcohort.series.facts import facts_of
 from ctcohort.series.geometry import Assessment, Dropped, Slice, Stack, assess
@@ -213,6 +214,7 @@ class _File:
     dataset: Any
     start: int | None
     length: int
+    lossy: bool
 
 
 class _Reader:
@@ -232,7 +234,10 @@ class _Reader:
             file = _opened(path, hashes[uid])
             with _naming(path):
                 syntax = str(file.dataset.file_meta.TransferSyntaxUID)
-                self.headers.append(header_of(file.dataset, key=b"", transfer_syntax=syntax))
+                header = header_of(
+                    file.dataset, key=b"", transfer_syntax=syntax, lossy_stream=file.lossy
+                )
+                self.headers.append(header)
                 self.burned_in |= text_of(file.dataset, BURNED_IN).upper() == "YES"
                 if not self.patient:
                     self.patient = {w: text_of(file.dataset, w) for w in PATIENT}
@@ -307,8 +312,12 @@ def _opened(path: Path, sha256: str) -> _File:
     file = open_file(stream, TAGS)
     if file.start is None:
         raise Fault("no_pixel_data", f"{path}: has no pixel data")
+    if not is_compressed(file.transfer_syntax):
+        with _naming(path):
+            check_surplus(file.dataset, file.length)
     deflated = file.stream is not stream
-    return _File(path, sha256, file.dataset, None if deflated else file.start, file.length)
+    start, lossy = None if deflated else file.start, has_lossy_stream(file)
+    return _File(path, sha256, file.dataset, start, file.length, lossy)
 
 
 @contextmanager
