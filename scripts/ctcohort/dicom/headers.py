@@ -80,7 +80,7 @@ KEYWORDS = (
 )
 """What is read of an instance, and all that is ever kept: no name, no birth date."""
 
-TAGS = [Tag(keyword) for keyword in KEYWORDS]
+TAGS = [int(Tag(keyword)) for keyword in KEYWORDS]
 
 _INTEGERS = {"US": (2, False), "SS": (2, True), "UL": (4, False), "SL": (4, True)}
 """Bytes and signedness of the binary integers (PS3.5 6.2)."""
@@ -418,12 +418,17 @@ def _converted(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 
 
 def _split(text: str) -> tuple[str, ...]:
+    if "\\" not in text:
+        only = text.strip(" \0")
+        return (only,) if only else ()
     values = tuple(value.strip(" \0") for value in text.split("\\"))
     return values if any(values) else ()
 
 
 def _alike(texts: tuple[str, ...]) -> tuple[str, ...]:
     """One of values that are all the same, as some converters repeat them."""
+    if len(texts) < 2:
+        return texts
     given = tuple(text for text in texts if text)
     return given[:1] if len(set(given)) == 1 else texts
 

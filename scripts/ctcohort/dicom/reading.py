@@ -11,14 +11,15 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import ENCODED_VR, read_dataset
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -33,6 +34,10 @@ HEADER_LIMIT = 1 << 26
 
 CHUNK = 1 << 16
 """Bytes that are inflated at once."""
+
+AHEAD = 1 << 14
+"""Bytes of a header that are read at once: pydicom asks after each element where it is, which of a
+file is a system call. Longer headers are read from the file itself."""
 
 UNDEFINED = 0xFFFFFFFF
 """Length of encapsulated pixel data (PS3.5 A.4)."""
@@ -78,7 +83,7 @@ class DicomFile:
     implicit_vr, little_endian : how the data set is encoded, whatever the file declares
     """
 
-    dataset: FileDataset
+    dataset: Dataset
     declared: str
     stream: BinaryIO
     start: int | None
@@ -137,7 +142,8 @@ def open_file(stream: BinaryIO, tags: Sequence[int] | None = None) -> DicomFile:
     if bare and not _is_element(mark[:8], size):
         raise NotDicom("no preamble, and no data set at its beginning")
     meta = _file_meta(stream)
-    declared = _declared(meta)
+    said = _transfer_syntax(meta)
+    declared = said.strip(" \0")
     first = _peek(stream)
     deflated = declared == DeflatedExplicitVRLittleEndian and not _is_element(first, size)
     if deflated:
@@ -146,7 +152,7 @@ def open_file(stream: BinaryIO, tags: Sequence[int] | None = None) -> DicomFile:
     implicit, little = not _has_vr(first), _is_little(first)
     if bare and not meta and not _is_element(first, size):
         raise NotDicom("no preamble, and no data set at its beginning")
-    if declared in _PLAIN and not deflated:
+    if declared in _PLAIN and not deflated and said != _encoding(implicit, little):
         meta.TransferSyntaxUID = _encoding(implicit, little)
     dataset = _elements(stream, implicit, little, tags)
     start, length = _enter_pixels(stream, implicit, little)
@@ -158,9 +164,9 @@ def open_file(stream: BinaryIO, tags: Sequence[int] | None = None) -> DicomFile:
             raise EOFError("ends inside its pixel data")
         dataset.update(_elements(stream, implicit, little, tags))
         stream.seek(start)
-    found = FileDataset("", dataset, None if bare else mark[:128], meta, implicit, little)
-    found.set_original_encoding(implicit, little, dataset.original_character_set)
-    return DicomFile(found, declared, stream, start, length, implicit, little)
+    dataset.set_original_encoding(implicit, little, dataset.original_character_set)
+    dataset.file_meta = meta
+    return DicomFile(dataset, declared, stream, start, length, implicit, little)
 
 
 def pixel_bytes(dataset: Any) -> int:
@@ -175,10 +181,10 @@ def pixel_bytes(dataset: Any) -> int:
     return (bits + 7) // 8
 
 
-def header_at(path: Path, keywords: Iterable[str]) -> FileDataset:
+def header_at(path: Path, keywords: Iterable[str]) -> Dataset:
     """The named elements of a file's header; raises as `open_file` does."""
     with open(path, "rb") as stream:
-        return open_file(stream, [Tag(keyword) for keyword in keywords]).dataset
+        return open_file(stream, [int(Tag(keyword)) for keyword in keywords]).dataset
 
 
 def _file_meta(stream: BinaryIO) -> FileMetaDataset:
@@ -187,13 +193,14 @@ def _file_meta(stream: BinaryIO) -> FileMetaDataset:
     if first[:2] != b"\x02\x00":
         return FileMetaDataset()
     return FileMetaDataset(
-        read_dataset(stream, not _has_vr(first), True, stop_when=lambda tag, *_: tag >> 16 != 2)
+        _until(lambda tag, *_: tag >> 16 != 2, stream, not _has_vr(first), little=True)
     )
 
 
-def _declared(meta: FileMetaDataset) -> str:
+def _transfer_syntax(meta: FileMetaDataset) -> str:
+    """TransferSyntaxUID as it stands there; empty where there is none."""
     try:
-        return str(meta.get("TransferSyntaxUID") or "").strip(" \0")
+        return str(meta.get("TransferSyntaxUID") or "")
     except Exception:
         return ""  # an element that pydicom cannot convert declares nothing
 
@@ -239,27 +246,53 @@ def _elements(
     stream: BinaryIO, implicit: bool, little: bool, tags: Sequence[int] | None
 ) -> Dataset:
     """Elements from the stream's position to the pixel data, at which the stream then stands."""
-    return read_dataset(
-        stream,
-        implicit,
-        little,
-        stop_when=lambda tag, *_: tag in _ANY_PIXELS,
-        specific_tags=None if tags is None else [BaseTag(tag) for tag in tags],
-    )
+    return _until(lambda tag, *_: tag in _ANY_PIXELS, stream, implicit, little, tags)
+
+
+def _until(
+    stop: Callable[..., bool],
+    stream: BinaryIO,
+    implicit: bool,
+    little: bool,
+    tags: Sequence[int] | None = None,
+) -> Dataset:
+    """Elements from the stream's position to the first whose tag is to `stop` at, where the stream
+    then stands."""
+
+    def read(source: BinaryIO) -> Dataset:
+        return read_dataset(source, implicit, little, stop_when=stop, specific_tags=tags)
+
+    begin = stream.tell()
+    ahead = io.BytesIO(stream.read(AHEAD))
+    with suppress(Exception):  # half an element
+        found = read(ahead)
+        end = ahead.tell()
+        if stop(_tag(ahead.read(4), little)):
+            stream.seek(begin + end)
+            return found
+    stream.seek(begin)
+    return read(stream)
 
 
 def _enter_pixels(stream: BinaryIO, implicit: bool, little: bool) -> tuple[int | None, int]:
     """Go to the first byte of the pixel data's value; its offset and length."""
     order = _order(little)
     element = stream.read(8)
-    tag = int.from_bytes(element[:2], order) << 16 | int.from_bytes(element[2:4], order)
-    if len(element) < 8 or tag != PIXEL_DATA:
+    if len(element) < 8 or _tag(element, little) != PIXEL_DATA:
         return None, 0
     if implicit:
         return stream.tell(), int.from_bytes(element[4:], order)
     if element[4:6].decode("latin-1") in EXPLICIT_VR_LENGTH_32:
         return stream.tell() + 4, int.from_bytes(stream.read(4), order)
     return stream.tell(), int.from_bytes(element[6:], order)
+
+
+def _tag(element: bytes, little: bool) -> int:
+    """Return the tag of an element, 0 where it is cut off."""
+    if len(element) < 4:
+        return 0
+    order = _order(little)
+    return int.from_bytes(element[:2], order) << 16 | int.from_bytes(element[2:4], order)
 
 
 def _skip(stream: BinaryIO, length: int, little: bool) -> None:
