@@ -267,7 +267,8 @@ def _until(
     with suppress(Exception):  # half an element
         found = read(ahead)
         end = ahead.tell()
-        if stop(_tag(ahead.read(4), little)):
+        tag = _tag(ahead.read(4), little)
+        if tag is not None and stop(tag):
             stream.seek(begin + end)
             return found
     stream.seek(begin)
@@ -287,10 +288,10 @@ def _enter_pixels(stream: BinaryIO, implicit: bool, little: bool) -> tuple[int |
     return stream.tell(), int.from_bytes(element[6:], order)
 
 
-def _tag(element: bytes, little: bool) -> int:
-    """Return the tag of an element, 0 where it is cut off."""
+def _tag(element: bytes, little: bool) -> int | None:
+    """Return the tag of an element, None where it is cut off."""
     if len(element) < 4:
-        return 0
+        return None
     order = _order(little)
     return int.from_bytes(element[:2], order) << 16 | int.from_bytes(element[2:4], order)
 
