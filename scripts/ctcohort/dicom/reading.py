@@ -33,7 +33,7 @@ HEADER_LIMIT = 1 << 26
 """Bytes to which a deflated header may inflate: more than the groups of 10,000 frames take."""
 
 CHUNK = 1 << 16
-"""Bytes that are inflated at once."""
+"""Bytes that are inflated at once, at most."""
 
 AHEAD = 1 << 14
 """Bytes of a header that are read at once: pydicom asks after each element where it is, which of a
@@ -147,7 +147,7 @@ def open_file(stream: BinaryIO, tags: Sequence[int] | None = None) -> DicomFile:
     first = _peek(stream)
     deflated = declared == DeflatedExplicitVRLittleEndian and not _is_element(first, size)
     if deflated:
-        stream = cast(BinaryIO, io.BufferedReader(_Inflated(stream, HEADER_LIMIT), CHUNK))
+        stream = cast(BinaryIO, io.BufferedReader(_Inflated(stream, HEADER_LIMIT), AHEAD))
         first = _peek(stream)
     implicit, little = not _has_vr(first), _is_little(first)
     if bare and not meta and not _is_element(first, size):
@@ -246,7 +246,9 @@ def _elements(
     stream: BinaryIO, implicit: bool, little: bool, tags: Sequence[int] | None
 ) -> Dataset:
     """Elements from the stream's position to the pixel data, at which the stream then stands."""
-    return _until(lambda tag, *_: tag in _ANY_PIXELS, stream, implicit, little, tags)
+    order = _order(little)
+    mark = b"".join(part.to_bytes(2, order) for part in divmod(PIXEL_DATA, 1 << 16))
+    return _until(lambda tag, *_: tag in _ANY_PIXELS, stream, implicit, little, tags, mark=mark)
 
 
 def _until(
@@ -255,22 +257,26 @@ def _until(
     implicit: bool,
     little: bool,
     tags: Sequence[int] | None = None,
+    *,
+    mark: bytes = b"",
 ) -> Dataset:
     """Elements from the stream's position to the first whose tag is to `stop` at, where the stream
-    then stands."""
+    then stands. Without its `mark`, what lies ahead does not reach so far."""
 
     def read(source: BinaryIO) -> Dataset:
         return read_dataset(source, implicit, little, stop_when=stop, specific_tags=tags)
 
     begin = stream.tell()
-    ahead = io.BytesIO(stream.read(AHEAD))
-    with suppress(Exception):  # half an element
-        found = read(ahead)
-        end = ahead.tell()
-        tag = _tag(ahead.read(4), little)
-        if tag is not None and stop(tag):
-            stream.seek(begin + end)
-            return found
+    content = stream.read(AHEAD)
+    if mark in content:
+        ahead = io.BytesIO(content)
+        with suppress(Exception):  # half an element
+            found = read(ahead)
+            end = ahead.tell()
+            tag = _tag(ahead.read(4), little)
+            if tag is not None and stop(tag):
+                stream.seek(begin + end)
+                return found
     stream.seek(begin)
     return read(stream)
 
@@ -350,7 +356,8 @@ class _Inflated(io.RawIOBase):
             if len(self._content) > self.limit:
                 raise ValueError(f"inflates to more than {self.limit} bytes")
             self._rest = self._rest or self._deflated.read(CHUNK)
-            piece = self._inflater.decompress(self._rest, CHUNK)
+            most = min(CHUNK, end - len(self._content))
+            piece = self._inflater.decompress(self._rest, most)
             self._rest = self._inflater.unconsumed_tail
             self._content += piece
             if not piece and not self._rest and not self._inflater.eof:
