@@ -92,15 +92,17 @@ class Mould:
             "PATIENTS": f"P{study:07d}",
             DEPTH: f"{-instance:012.7f}",
         }
-        meta, head = self.meta, self.head
+        meta, head, tail = self.meta, self.head, self.tail
         for mark, text in texts.items():
             meta = meta.replace(mark.encode(), text.encode())
             head = head.replace(mark.encode(), text.encode())
+            if not self.deflated:
+                tail = tail.replace(mark.encode(), text.encode())
         with open(path, "wb") as stream:
             stream.write(meta)
             stream.write(_deflated(head, zlib.Z_FULL_FLUSH) if self.deflated else head)
             stream.seek(self.hole, os.SEEK_CUR)
-            stream.write(self.tail)
+            stream.write(tail)
             stream.truncate(stream.tell() + self.end)
 
 

@@ -338,7 +338,8 @@ def _frame_of_groups(dataset: Dataset, groups: list[Dataset]) -> Frame:
 
 def _frame(sources: list[Dataset], image_type: tuple[str, ...]) -> Frame:
     def first(keyword: str) -> Dataset:
-        return next((source for source in sources if keyword in source), sources[-1])
+        tag, _ = _element(keyword)
+        return next((source for source in sources if tag in source), sources[-1])
 
     return Frame(
         position=_numbers(first("ImagePositionPatient"), "ImagePositionPatient", 3),
@@ -357,6 +358,8 @@ def _frame(sources: list[Dataset], image_type: tuple[str, ...]) -> Frame:
 
 def _value(dataset: Dataset, keyword: str) -> Any:
     """An element's value; None where it is absent, empty or cannot be converted."""
+    if _element(keyword)[0] not in dataset:
+        return None
     try:
         return dataset.get(keyword)
     except Exception:

@@ -60,7 +60,7 @@ _PLAIN = frozenset(
 )
 """Transfer syntaxes whose data sets differ in nothing but their encoding."""
 
-_DESCRIBES = ("Rows", "Columns", "SOPInstanceUID", "SeriesInstanceUID")
+_DESCRIBES = tuple(map(Tag, ("Rows", "Columns", "SOPInstanceUID", "SeriesInstanceUID")))
 """Where one of these is missing, elements may follow the pixel data."""
 
 
@@ -158,7 +158,7 @@ def open_file(stream: BinaryIO, tags: Sequence[int] | None = None) -> DicomFile:
     start, length = _enter_pixels(stream, implicit, little)
     if not length:
         start = None  # an empty element is none
-    if start is not None and any(word not in dataset for word in _DESCRIBES):
+    if start is not None and any(tag not in dataset for tag in _DESCRIBES):
         _skip(stream, length, little)
         if not deflated and stream.tell() > size:
             raise EOFError("ends inside its pixel data")
