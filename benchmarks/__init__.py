@@ -1,4 +1,5 @@
-"""Run at the top level as `python -m benchmarks.NAME.run`; the package is in scripts/."""
+"""Run in the repository's folder, by the command that each module names; ``ctcohort`` is found in
+scripts/."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Downloads from an Orthanc on loopback: wall time against curl, memory, and bytes on the wire.
 
-    .venv/bin/python -m benchmarks.downloads.run [--runs 5]
+    python -m benchmarks.downloads.run [--runs 5]
 
 Writes `benchmarks/downloads/results.md`. Whole processes take turns, and what is compared was
 measured in one run: times are medians, and their ratios count. Needs Orthanc, its DICOMweb plugin
@@ -9,27 +9,21 @@ and curl.
 
 import argparse
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
-sys.path.insert(0, str(REPOSITORY / "scripts"))
+from tests.services.hospital import Run, archive_settings
+from tests.services.link import linked
+from tests.services.servers import ARCHIVE, FETCHER, PASSWORD, USER, orthanc
 
-from tests.services.hospital import Run, archive_settings  # noqa: E402
-from tests.services.link import linked  # noqa: E402
-from tests.services.servers import ARCHIVE, FETCHER, PASSWORD, USER, orthanc  # noqa: E402
-
-from ctcohort.phantoms.anatomy import Phantom  # noqa: E402
-from ctcohort.phantoms.stack import SliceStack  # noqa: E402
-from ctcohort.phantoms.writer import (  # noqa: E402
+from benchmarks.measuring import Cost, measured
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import (
     Identity,
     make_localizer,
     make_reformat,
@@ -37,42 +31,15 @@ from ctcohort.phantoms.writer import (  # noqa: E402
     write_files,
 )
 
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+
 LIMITS = {"loopback": 1.5, "slow link": 1.05, "megabytes": 60, "more bytes": 0.02}
 RATE, ROUND_TRIP = 25, 20
 """Megabytes per second and milliseconds of the slow link."""
 SLOW_RUNS = 3
 QUARTERS = ("Q1", "Q2", "Q3", "Q4")
 """Accessions that are fetched at once, one connection each."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one process took."""
-
-    wall: float
-    cpu: float
-    megabytes: float
-
-
-def measured(command: list[str], folder: Path, environment: dict[str, str]) -> Cost:
-    """Run a command and account for it; from a small process, because a fork begins with the
-    memory of the one that it leaves."""
-    program = (
-        "import json, resource, subprocess, sys, time\n"
-        "start = time.perf_counter()\n"
-        "subprocess.run(sys.argv[1:], check=True, stdout=sys.stderr)\n"
-        "wall = time.perf_counter() - start\n"
-        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
-        "print(json.dumps([wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *command],
-        cwd=folder,
-        env=os.environ | environment,
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    return Cost(*json.loads(done.stdout))
 
 
 def make_studies(folder: Path) -> None:

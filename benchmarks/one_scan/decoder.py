@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-from imagecodecs import jpeg2k_decode, jpegls_decode, ljpeg_decode
+from imagecodecs import jpeg2k_decode, jpeg8_decode, jpegls_decode
 from pydicom import dcmread
 from pydicom.encaps import generate_frames
 
 DECODERS = {
-    "1.2.840.10008.1.2.4.70": ljpeg_decode,
+    "1.2.840.10008.1.2.4.70": jpeg8_decode,
     "1.2.840.10008.1.2.4.80": jpegls_decode,
     "1.2.840.10008.1.2.4.90": jpeg2k_decode,
 }

@@ -1,6 +1,6 @@
 """Patches and whole volumes from five formats, side by side.
 
-    .venv/bin/python benchmarks/patches/run.py VOLUME.npz [VOLUME.npz ...]
+    python -m benchmarks.patches.run VOLUME.npz [VOLUME.npz ...]
 
 Needs zarr beside the project's own packages. Each volume is written as npz, as ``.npy`` for a
 memory map, as NIfTI, zarr and ``.b2nd``. Measured are its size, the CPU seconds to write it, to
@@ -11,7 +11,6 @@ every cube compared with the npz. Writes `benchmarks/patches/results.md`.
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,8 +26,6 @@ import numpy as np  # noqa: E402
 import zarr  # noqa: E402
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "scripts"))
-
 from ctcohort.volume import chunked, npz  # noqa: E402
 from ctcohort.volume.nifti import export  # noqa: E402
 

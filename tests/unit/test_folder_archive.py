@@ -445,6 +445,7 @@ def test_several_processes_make_the_same_index(
     (root / "text").write_text("no DICOM")
     alone = dump(open_folder(root, tmp_path / "one"))
     monkeypatch.setattr(folder, "BATCH", 2)
+    monkeypatch.setattr(folder, "AHEAD", 1)
     assert dump(open_folder(root, tmp_path / "two", threads=2)) == alone
     assert len(alone) == 7
 

@@ -18,12 +18,13 @@ from pydicom.uid import (
 )
 
 from ctcohort.base.faults import Fault
+from ctcohort.dicom import reading
 from ctcohort.dicom.headers import CT_IMAGE, KEYWORDS, header_of, header_of_file
 from ctcohort.dicom.integrity import check_whole
 from ctcohort.dicom.reading import HEADER_LIMIT, UNDEFINED, DicomFile, NotDicom, open_file
 from ctcohort.phantoms.anatomy import Phantom
 from ctcohort.phantoms.stack import SliceStack
-from ctcohort.phantoms.writer import make_series, write_files
+from ctcohort.phantoms.writer import item, make_series, write_files
 from ctcohort.release.guard.gather import _named_in_headers
 
 from .opened import KEY
@@ -246,6 +247,24 @@ def test_only_the_asked_elements_are_read(instance: Dataset, tmp_path: Path) -> 
     assert "PatientName" in instance
     assert "PatientName" not in file.dataset
     assert facts(file) == facts(opened(content))
+
+
+@pytest.mark.parametrize("syntax", [*PLAIN, DeflatedExplicitVRLittleEndian])
+@pytest.mark.parametrize("ahead", [1, 3, 200, 1 << 20])
+def test_how_much_of_a_header_is_read_at_once_changes_nothing(
+    instance: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str, ahead: int
+) -> None:
+    instance.private_block(0x0009, "A", create=True).add_new(0, "OB", b"\xe0\x7f\x10\0" * 50)
+    instance.IconImageSequence = [item(PixelData=bytes(64))]
+    instance.IconImageSequence[0]["PixelData"].VR = "OB"
+    content = written(instance, tmp_path, syntax)
+    expected = opened(content)
+    monkeypatch.setattr(reading, "AHEAD", ahead)
+    file = opened(content)
+    assert file.dataset == expected.dataset
+    assert (file.start, file.length) == (expected.start, expected.length)
+    assert file.value(1 << 20) == expected.value(1 << 20)
+    assert len(file.value(1 << 20)) == len(instance.PixelData)
 
 
 def test_whom_a_file_without_preamble_names_is_known_to_the_guard(

@@ -16,13 +16,15 @@ import sqlite3
 import stat
 import sys
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from ctcohort.archives.protocol import Arrived, FoundSeries, Query, nobody
 from ctcohort.base.faults import Fault, InputError
@@ -31,20 +33,29 @@ from ctcohort.base.naming import is_uid
 from ctcohort.base.seals import assert_unchanged, seal_of
 from ctcohort.dicom.headers import (
     TAGS,
+    Frame,
     Header,
     header_of_file,
-    pack,
     patient_mark,
     text_of,
-    unpack,
 )
 from ctcohort.dicom.reading import UNDEFINED, NotDicom, open_file
 
 BATCH = 512
 """Files per task of the reading processes, and per commit."""
 
-VERSION = 2
-"""Of the index; one of another version is read anew, because it lacks facts."""
+AHEAD = 3
+"""Batches per reading process that are found before one is waited for."""
+
+_COLUMNS = ("sop_instance_uid", "series_uid", "study_uid", "accession", "patient", "modality")
+"""Facts that have a column of their own."""
+
+_PACKED = [one.name for one in fields(Header) if one.name not in (*_COLUMNS, "frames", "location")]
+_OF_FRAME = [one.name for one in fields(Frame)]
+"""Facts that are packed, in their order."""
+
+VERSION = zlib.crc32(repr((3, _PACKED, _OF_FRAME)).encode()) >> 1
+"""Of the index; one of another version, or with other facts, is read anew."""
 
 PASSED_OVER = {
     "not_dicom": "text, or another kind of file",
@@ -183,16 +194,18 @@ class FolderArchive:
             self.index.execute("DROP TABLE IF EXISTS files")
             self.index.execute(f"PRAGMA user_version = {VERSION}")
         self.index.executescript(_SCHEMA)
-        changed = self._forget_what_is_gone()
+        self.index.execute("DELETE FROM files WHERE cause = 'forbidden'")  # it may be allowed now
         read = 0
-        for rows in self._read(changed, threads):
+        for rows in self._read(threads):
             self.index.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows
             )
             self.index.commit()
             read += len(rows)
             if read % (BATCH * 20) < BATCH:
-                print(f"folder index: {read} of {len(changed)} files read", file=sys.stderr)
+                print(f"folder index: {read} files read", file=sys.stderr)
+        self.index.execute("DELETE FROM files WHERE folder NOT IN (SELECT folder FROM seen)")
+        self.index.commit()
         return read
 
     def find(self, query: Query) -> list[FoundSeries]:
@@ -223,13 +236,14 @@ class FolderArchive:
     def headers(self, series: FoundSeries) -> list[Header]:
         """Headers of a series; copies of a file count as one, different contents as conflicting."""
         rows = self.index.execute(
-            "SELECT folder, name, header FROM files WHERE series = ? AND study = ?"
+            "SELECT folder, name, instance, series, study, accession, patient, modality, header"
+            " FROM files WHERE series = ? AND study = ?"
             " AND cause IS NULL ORDER BY instance, folder, name",
             (series.series_uid, series.study_uid),
         )
         by_uid: dict[str, list[Header]] = {}
-        for folder, name, packed in rows:
-            header = replace(_facts(packed), location=os.path.join(folder, name))
+        for folder, name, *columns, packed in rows:
+            header = _unpacked(columns, packed, os.path.join(folder, name))
             by_uid.setdefault(header.sop_instance_uid, []).append(header)
         return [self._one(copies) for copies in by_uid.values()]
 
@@ -248,10 +262,9 @@ class FolderArchive:
             part.unlink(missing_ok=True)  # two links to one file are not renamed onto each other
             arrived(into / f"{header.sop_instance_uid}.dcm")
 
-    def _forget_what_is_gone(self) -> list[_File]:
-        """Walk the tree; drop vanished files from the index; return what must be read."""
-        changed: list[_File] = []
-        self.index.execute("DELETE FROM files WHERE cause = 'forbidden'")  # it may be allowed now
+    def _changed(self) -> Iterator[_File]:
+        """Walk the tree: what must be read. Drops from the index what a folder no longer has, and
+        notes the folders that it has seen."""
         self.index.execute("CREATE TEMP TABLE seen (folder TEXT PRIMARY KEY)")
         for folder, files in _walk(self.root):
             self.index.execute("INSERT OR IGNORE INTO seen VALUES (?)", (folder,))
@@ -261,21 +274,28 @@ class FolderArchive:
                     "SELECT name, size, modified FROM files WHERE folder = ?", (folder,)
                 )
             }
-            changed += [file for file in files if known.pop(file[1], None) != file[2:]]
+            changed = [file for file in files if known.pop(file[1], None) != file[2:]]
             gone = [(folder, name) for name in known]
             self.index.executemany("DELETE FROM files WHERE folder = ? AND name = ?", gone)
-        self.index.execute("DELETE FROM files WHERE folder NOT IN (SELECT folder FROM seen)")
-        self.index.commit()
-        return changed
+            yield from changed
 
-    def _read(self, files: list[_File], threads: int) -> Iterator[list[tuple[object, ...]]]:
-        batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    def _read(self, threads: int) -> Iterator[list[tuple[object, ...]]]:
+        """Rows of what must be read, a batch at a time: memory does not grow with the tree."""
+        changed = self._changed()
+        batches = iter(lambda: list(islice(changed, BATCH)), [])
         work = partial(_read_batch, self.root, self.key)
-        if threads == 1 or len(batches) < 2:
-            yield from map(work, batches)
+        first = list(islice(batches, 2))
+        if threads == 1 or len(first) < 2:
+            yield from map(work, chain(first, batches))
             return
         with ProcessPoolExecutor(threads) as pool:
-            yield from pool.map(work, batches)
+            reading: deque[Future[list[tuple[object, ...]]]] = deque()
+            for batch in chain(first, batches):
+                reading.append(pool.submit(work, batch))
+                if len(reading) > AHEAD * threads:
+                    yield reading.popleft().result()
+            while reading:
+                yield reading.popleft().result()
 
     def _one(self, copies: list[Header]) -> Header:
         first = copies[0]
@@ -537,9 +557,7 @@ def _instance(path: Path, size: int, key: bytes) -> tuple[object, ...]:
     uids = (header.sop_instance_uid, header.series_uid)
     if not all(map(is_uid, uids)) or not (header.study_uid == "" or is_uid(header.study_uid)):
         raise _PassedOver("no_uid")
-    packed = zlib.compress(json.dumps(pack([header])).encode(), 1)
-    facts = (*uids, header.study_uid, header.accession, header.patient, header.modality)
-    return (*facts, packed, None)
+    return (*(getattr(header, name) for name in _COLUMNS), _packed(header), None)
 
 
 def _is_other_kind(first: bytes) -> bool:
@@ -549,8 +567,23 @@ def _is_other_kind(first: bytes) -> bool:
     )
 
 
-def _facts(packed: bytes) -> Header:
-    return unpack(json.loads(zlib.decompress(packed)))[0]
+def _packed(header: Header) -> bytes:
+    """Facts that have no column."""
+    frames = [[getattr(frame, name) for name in _OF_FRAME] for frame in header.frames]
+    facts = [getattr(header, name) for name in _PACKED]
+    return zlib.compress(json.dumps([facts, frames]).encode(), 1)
+
+
+def _unpacked(columns: Sequence[str], packed: bytes, location: str) -> Header:
+    """The inverse of `_packed`, with the facts of `_COLUMNS`."""
+    facts, frames = json.loads(zlib.decompress(packed))
+    named: dict[str, Any] = dict(zip((*_COLUMNS, *_PACKED), (*columns, *facts), strict=True))
+    return Header(**named, frames=tuple(map(_frame, frames)), location=location)
+
+
+def _frame(facts: list[Any]) -> Frame:
+    values: list[Any] = [tuple(fact) if isinstance(fact, list) else fact for fact in facts]
+    return Frame(*values)
 
 
 def _copy(source: Path, target: Path, *, link: bool) -> None:

@@ -90,7 +90,7 @@ VENDOR_COMPRESSION = 0x07A11011
 """Of Philips (private creator ELSCINT1): how the pixels in its (07A1,100A) are compressed, such as
 PMSCT_RLE1."""
 
-TAGS = [*(Tag(keyword) for keyword in KEYWORDS), Tag(VENDOR_COMPRESSION)]
+TAGS = [*(int(Tag(keyword)) for keyword in KEYWORDS), VENDOR_COMPRESSION]
 
 _INTEGERS = {"US": (2, False), "SS": (2, True), "UL": (4, False), "SL": (4, True)}
 """Bytes and signedness of the binary integers (PS3.5 6.2)."""
@@ -394,7 +394,8 @@ def _frame_of_groups(dataset: Dataset, groups: list[Dataset]) -> Frame:
 
 def _frame(sources: list[Dataset], image_type: tuple[str, ...]) -> Frame:
     def first(keyword: str) -> Dataset:
-        return next((source for source in sources if keyword in source), sources[-1])
+        tag, _ = _element(keyword)
+        return next((source for source in sources if tag in source), sources[-1])
 
     return Frame(
         position=_numbers(first("ImagePositionPatient"), "ImagePositionPatient", 3),
@@ -413,6 +414,8 @@ def _frame(sources: list[Dataset], image_type: tuple[str, ...]) -> Frame:
 
 def _value(dataset: Dataset, keyword: str) -> Any:
     """An element's value; None where it is absent, empty or cannot be converted."""
+    if _element(keyword)[0] not in dataset:
+        return None
     try:
         return dataset.get(keyword)
     except Exception:
@@ -474,12 +477,17 @@ def _converted(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 
 
 def _split(text: str) -> tuple[str, ...]:
+    if "\\" not in text:
+        only = text.strip(" \0")
+        return (only,) if only else ()
     values = tuple(value.strip(" \0") for value in text.split("\\"))
     return values if any(values) else ()
 
 
 def _alike(texts: tuple[str, ...]) -> tuple[str, ...]:
     """One of values that are all the same, as some converters repeat them."""
+    if len(texts) < 2:
+        return texts
     given = tuple(text for text in texts if text)
     return given[:1] if len(set(given)) == 1 else texts
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import ENCODED_VR, read_dataset
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -34,7 +35,11 @@ HEADER_LIMIT = 1 << 26
 """Bytes to which a deflated header may inflate: more than the groups of 10,000 frames take."""
 
 CHUNK = 1 << 16
-"""Bytes that are inflated at once."""
+"""Bytes that are inflated at once, at most."""
+
+AHEAD = 1 << 14
+"""Bytes of a header that are read at once: pydicom asks after each element where it is, which of a
+file is a system call. Longer headers are read from the file itself."""
 
 UNDEFINED = 0xFFFFFFFF
 """Length of encapsulated pixel data (PS3.5 A.4)."""
@@ -57,7 +62,7 @@ _PLAIN = frozenset(
 )
 """Transfer syntaxes whose data sets differ in nothing but their encoding."""
 
-_DESCRIBES = ("Rows", "Columns", "SOPInstanceUID", "SeriesInstanceUID")
+_DESCRIBES = tuple(map(Tag, ("Rows", "Columns", "SOPInstanceUID", "SeriesInstanceUID")))
 """Where one of these is missing, elements may follow the pixel data."""
 
 
@@ -80,7 +85,7 @@ class DicomFile:
     implicit_vr, little_endian : how the data set is encoded, whatever the file declares
     """
 
-    dataset: FileDataset
+    dataset: Dataset
     declared: str
     stream: BinaryIO
     start: int | None
@@ -139,30 +144,31 @@ def open_file(stream: BinaryIO, tags: Sequence[int] | None = None) -> DicomFile:
     if bare and not _is_element(mark[:8], size):
         raise NotDicom("no preamble, and no data set at its beginning")
     meta = _file_meta(stream)
-    declared = _declared(meta)
+    said = _transfer_syntax(meta)
+    declared = said.strip(" \0")
     first = _peek(stream)
     deflated = declared == DeflatedExplicitVRLittleEndian and not _is_element(first, size)
     if deflated:
-        stream = cast(BinaryIO, io.BufferedReader(_Inflated(stream, HEADER_LIMIT), CHUNK))
+        stream = cast(BinaryIO, io.BufferedReader(_Inflated(stream, HEADER_LIMIT), AHEAD))
         first = _peek(stream)
     implicit, little = not _has_vr(first), _is_little(first)
     if bare and not meta and not _is_element(first, size):
         raise NotDicom("no preamble, and no data set at its beginning")
-    if declared in _PLAIN and not deflated:
+    if declared in _PLAIN and not deflated and said != _encoding(implicit, little):
         meta.TransferSyntaxUID = _encoding(implicit, little)
     dataset = _elements(stream, implicit, little, tags)
     start, length = _enter_pixels(stream, implicit, little)
     if not length:
         start = None  # an empty element is none
-    if start is not None and any(word not in dataset for word in _DESCRIBES):
+    if start is not None and any(tag not in dataset for tag in _DESCRIBES):
         _skip(stream, length, little)
         if not deflated and stream.tell() > size:
             raise EOFError("ends inside its pixel data")
         dataset.update(_elements(stream, implicit, little, tags))
         stream.seek(start)
-    found = FileDataset("", dataset, None if bare else mark[:128], meta, implicit, little)
-    found.set_original_encoding(implicit, little, dataset.original_character_set)
-    return DicomFile(found, declared, stream, start, length, implicit, little)
+    dataset.set_original_encoding(implicit, little, dataset.original_character_set)
+    dataset.file_meta = meta
+    return DicomFile(dataset, declared, stream, start, length, implicit, little)
 
 
 def pixel_bytes(dataset: Any) -> int:
@@ -198,10 +204,10 @@ def check_surplus(dataset: Any, length: int) -> None:
         )
 
 
-def header_at(path: Path, keywords: Iterable[str]) -> FileDataset:
+def header_at(path: Path, keywords: Iterable[str]) -> Dataset:
     """The named elements of a file's header; raises as `open_file` does."""
     with open(path, "rb") as stream:
-        return open_file(stream, [Tag(keyword) for keyword in keywords]).dataset
+        return open_file(stream, [int(Tag(keyword)) for keyword in keywords]).dataset
 
 
 def _file_meta(stream: BinaryIO) -> FileMetaDataset:
@@ -210,13 +216,14 @@ def _file_meta(stream: BinaryIO) -> FileMetaDataset:
     if first[:2] != b"\x02\x00":
         return FileMetaDataset()
     return FileMetaDataset(
-        read_dataset(stream, not _has_vr(first), True, stop_when=lambda tag, *_: tag >> 16 != 2)
+        _until(lambda tag, *_: tag >> 16 != 2, stream, not _has_vr(first), little=True)
     )
 
 
-def _declared(meta: FileMetaDataset) -> str:
+def _transfer_syntax(meta: FileMetaDataset) -> str:
+    """TransferSyntaxUID as it stands there; empty where there is none."""
     try:
-        return str(meta.get("TransferSyntaxUID") or "").strip(" \0")
+        return str(meta.get("TransferSyntaxUID") or "")
     except Exception:
         return ""  # an element that pydicom cannot convert declares nothing
 
@@ -262,27 +269,60 @@ def _elements(
     stream: BinaryIO, implicit: bool, little: bool, tags: Sequence[int] | None
 ) -> Dataset:
     """Elements from the stream's position to the pixel data, at which the stream then stands."""
-    return read_dataset(
-        stream,
-        implicit,
-        little,
-        stop_when=lambda tag, *_: tag in _ANY_PIXELS,
-        specific_tags=None if tags is None else [BaseTag(tag) for tag in tags],
-    )
+    order = _order(little)
+    mark = b"".join(part.to_bytes(2, order) for part in divmod(PIXEL_DATA, 1 << 16))
+    return _until(lambda tag, *_: tag in _ANY_PIXELS, stream, implicit, little, tags, mark=mark)
+
+
+def _until(
+    stop: Callable[..., bool],
+    stream: BinaryIO,
+    implicit: bool,
+    little: bool,
+    tags: Sequence[int] | None = None,
+    *,
+    mark: bytes = b"",
+) -> Dataset:
+    """Elements from the stream's position to the first whose tag is to `stop` at, where the stream
+    then stands. Without its `mark`, what lies ahead does not reach so far."""
+
+    def read(source: BinaryIO) -> Dataset:
+        return read_dataset(source, implicit, little, stop_when=stop, specific_tags=tags)
+
+    begin = stream.tell()
+    content = stream.read(AHEAD)
+    if mark in content:
+        ahead = io.BytesIO(content)
+        with suppress(Exception):  # half an element
+            found = read(ahead)
+            end = ahead.tell()
+            tag = _tag(ahead.read(4), little)
+            if tag is not None and stop(tag):
+                stream.seek(begin + end)
+                return found
+    stream.seek(begin)
+    return read(stream)
 
 
 def _enter_pixels(stream: BinaryIO, implicit: bool, little: bool) -> tuple[int | None, int]:
     """Go to the first byte of the pixel data's value; its offset and length."""
     order = _order(little)
     element = stream.read(8)
-    tag = int.from_bytes(element[:2], order) << 16 | int.from_bytes(element[2:4], order)
-    if len(element) < 8 or tag != PIXEL_DATA:
+    if len(element) < 8 or _tag(element, little) != PIXEL_DATA:
         return None, 0
     if implicit:
         return stream.tell(), int.from_bytes(element[4:], order)
     if element[4:6].decode("latin-1") in EXPLICIT_VR_LENGTH_32:
         return stream.tell() + 4, int.from_bytes(stream.read(4), order)
     return stream.tell(), int.from_bytes(element[6:], order)
+
+
+def _tag(element: bytes, little: bool) -> int | None:
+    """Return the tag of an element, None where it is cut off."""
+    if len(element) < 4:
+        return None
+    order = _order(little)
+    return int.from_bytes(element[:2], order) << 16 | int.from_bytes(element[2:4], order)
 
 
 def _skip(stream: BinaryIO, length: int, little: bool) -> None:
@@ -339,7 +379,8 @@ class _Inflated(io.RawIOBase):
             if len(self._content) > self.limit:
                 raise ValueError(f"inflates to more than {self.limit} bytes")
             self._rest = self._rest or self._deflated.read(CHUNK)
-            piece = self._inflater.decompress(self._rest, CHUNK)
+            most = min(CHUNK, end - len(self._content))
+            piece = self._inflater.decompress(self._rest, most)
             self._rest = self._inflater.unconsumed_tail
             self._content += piece
             if not piece and not self._rest and not self._inflater.eof:

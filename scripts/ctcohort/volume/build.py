@@ -48,7 +48,7 @@ PATIENT = ("PatientAge", "PatientSex", "PatientBirthDate", "StudyDate")
 BURNED_IN = "BurnedInAnnotation"
 """Read of every file (PS3.3 C.7.6.1): no archive is asked for it."""
 
-TAGS: list[Any] = [Tag(word) for word in {*KEYWORDS, *PIXEL_KEYWORDS, *PATIENT, BURNED_IN}]
+TAGS = [int(Tag(word)) for word in {*KEYWORDS, *PIXEL_KEYWORDS, *PATIENT, BURNED_IN}]
 
 WHOLE_LIMIT = 1 << 14
 """Rescale slope, intercept and clip beyond this are not worked with as whole numbers."""

@@ -1,8 +1,9 @@
 """A volume as Blosc2 (``.b2nd``): the same voxels in small pieces, each of which can be read alone.
 
 A chunk is a cube of 64 voxels and is read by blocks of 32: a patch unpacks little more than itself.
-Zstandard at level 1 on bytes sorted by significance takes three quarters of the npz's bytes, and
-higher levels gain 1 % for four times the time (``benchmarks/patches``).
+Zstandard at level 1 on bytes sorted by significance takes three quarters of the npz's bytes
+(``benchmarks/patches``). Level 5 was tried on two real volumes and a phantom: 0.3 to 2.7 % fewer
+bytes for two to four times the time.
 """
 
 from __future__ import annotations
