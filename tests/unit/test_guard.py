@@ -99,6 +99,10 @@ def _sqlite_blob(path: Path, text: str) -> None:
     _sqlite(path, text, lambda text: zlib.compress(json.dumps({"patient": text}).encode()))
 
 
+def _after_zlib_in_sqlite(path: Path, text: str) -> None:
+    _sqlite(path, text, lambda text: zlib.compress(b"{}") + text.encode())
+
+
 def _after_sqlite(path: Path, text: str) -> None:
     _sqlite(path, "nothing")
     with open(path / "folder.sqlite", "ab") as stream:
@@ -251,6 +255,10 @@ PLACES = {
     "gzip header": (_gzip_name, "A1.json.gz: gzip header"),
     "sqlite": (_sqlite, "folder.sqlite: table files, row 1, column header"),
     "packed in sqlite": (_sqlite_blob, "folder.sqlite: table files, row 1, column header"),
+    "after zlib in sqlite": (
+        _after_zlib_in_sqlite,
+        "folder.sqlite: table files, row 1, column header",
+    ),
     "after sqlite": (_after_sqlite, "folder.sqlite: after the last page"),
     "npz member": (_npz_member, "A1.npz: member 5"),
     "trailing bytes of npz": (_npz_trailing, "A1.npz: between the members"),

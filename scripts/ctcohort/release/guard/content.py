@@ -219,9 +219,9 @@ def _is_json(data: bytes) -> bool:
 
 
 def _in_json(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
-    content = json.loads(data)
     if not any(_base64_in(data)) and not any(_IDENTITIES.hits(data)):
         return
+    content = json.loads(data)
     for location, value in _scalars(content, "", number=False):
         where = f"{inside}{location}"
         if isinstance(value, str):
@@ -362,7 +362,8 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
                     if value is None or (column in NUMBERS and _is_number(value)):
                         continue
                     location = f"table {table}, row {number}, column {column}"
-                    yield from ((location, kind) for _, kind in _in_field(value))
+                    content = value if isinstance(value, bytes) else str(value).encode()
+                    yield from ((location, kind) for _, kind in _in_bytes(content))
     except (sqlite3.Error, *UNREADABLE):
         yield from _in_text(path.read_bytes(), "", "", 0)
     finally:
@@ -389,11 +390,3 @@ def _free_pages(path: Path, size: int) -> Iterator[bytes]:
 
 
 _PAGES = ("page_count", "page_size")
-
-
-def _in_field(value: object) -> Iterator[tuple[str, str]]:
-    data = value if isinstance(value, bytes) else str(value).encode()
-    if data[:1] == b"\x78":
-        with suppress(zlib.error):  # text that begins with an x
-            data = zlib.decompress(data)
-    yield from _in_bytes(data)
