@@ -26,14 +26,11 @@ def main() -> None:
     columns = json.loads(options.columns)
     leave = [Path(path) for path in json.loads(options.leave) if path]
     leave += [options.reports, HERE.cohort, HERE.raws, HERE.release]
-    identities = gather.identities_here(
-        options.reports, columns, programs=options.words, accessions=False
-    )
+    known = gather.known_here(options.reports, columns)
+    identities = gather.identities_of(known, programs=options.words, accessions=False)
     findings = search.search(Path(), identities, leave=leave, threads=options.threads)
     if HERE.release.is_dir():
-        strict = gather.identities_here(
-            options.reports, columns, programs=options.words, accessions=True
-        )
+        strict = gather.identities_of(known, programs=options.words, accessions=True)
         strict.any_date = strict.any_uid = True
         released = search.search(HERE.release, strict, threads=options.threads)
         findings += [finding.below(HERE.release) for finding in released]

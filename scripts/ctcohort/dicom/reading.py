@@ -13,7 +13,6 @@ import os
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -175,10 +174,9 @@ def pixel_bytes(dataset: Any) -> int:
     return (bits + 7) // 8
 
 
-def header_at(path: Path, keywords: Iterable[str]) -> FileDataset:
-    """The named elements of a file's header; raises as `open_file` does."""
-    with open(path, "rb") as stream:
-        return open_file(stream, [Tag(keyword) for keyword in keywords]).dataset
+def header_in(content: bytes, keywords: Iterable[str]) -> FileDataset:
+    """Return the named elements of the header in a file's content; raises as `open_file` does."""
+    return open_file(io.BytesIO(content), [Tag(keyword) for keyword in keywords]).dataset
 
 
 def _file_meta(stream: BinaryIO) -> FileMetaDataset:

@@ -180,12 +180,6 @@ class Identities:
         else:
             self._add_identifier(kind, value)
 
-    @property
-    def knows_a_patient(self) -> bool:
-        """Return True if there is an MRN, a name or a birth date; without any, a search proves
-        nothing."""
-        return any(kind != ACCESSION for kind, _ in self._known)
-
     def limits(self) -> list[str]:
         """Lines that say what is not searched for."""
         lines = []
