@@ -476,6 +476,15 @@ def test_words_of_the_workflow_are_no_names(here: Path) -> None:
     assert identities.common_names == 3
 
 
+def test_words_that_headers_hold_of_anybody_are_no_names(here: Path) -> None:
+    (here / "reports.csv").write_text("a,m,name\nA1,77001,Perfusion^Hand\nA2,77002,PANCREAS_0001\n")
+    known = gather.known_here(here / "reports.csv", {"accession": "a", "mrn": "m"})
+    identities = gather.identities_of(known, accessions=False)
+    assert list(identities.hits(b"Pancreas,0002,DERIVED\\PERFUSION\\NONE,HAND,0001\n")) == []
+    for text in (b"Perfusion^Hand", b"hand perfusion", b"PerfusionHand", b"PANCREAS_0001"):
+        assert [hit.kind for hit in identities.hits(text)] == [NAME], text
+
+
 @pytest.mark.parametrize(
     "table",
     [

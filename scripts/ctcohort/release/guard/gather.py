@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydicom.sr.codedict import codes
+
 from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.project import ROOT
 from ctcohort.base.workdir import Workdir
@@ -33,6 +35,17 @@ HEADER = {
     "AccessionNumber": ACCESSION,
 }
 """Elements that identify a patient."""
+
+IMAGE_TYPES = frozenset(
+    {
+        *("ANGIO", "ATTENUATION", "BODY", "CARDIAC", "CARDRESP", "CASCORE", "CONTRAST", "CTA"),
+        *("DYNAMIC", "FLUOROSCOPY", "GATED", "LOCALIZER", "MOTION", "NON", "PARALLEL", "PERFUSION"),
+        *("POST", "PRE", "REFERENCE", "RESP", "REST", "STATIC", "STRESS", "VOLUME", "WHOLE"),
+    }
+)
+"""Words of ImageType (PS3.3 C.8.16.1.3)."""
+
+_CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def known_here(reports: Path, columns: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -89,7 +102,8 @@ def identities_of(
     known : iterable of (str, str)
         What `known_here` returns.
     common : iterable of str
-        Words that may be found, in upper case, beside those of the workflow's own files.
+        Words that may be found, in upper case, beside those of the workflow's own files, of anatomy
+        and of kinds of images, which say nothing of whose a scan is.
     programs : iterable of Path
         Folders of other programs that write here; their words are common too.
     accessions : bool
@@ -99,11 +113,17 @@ def identities_of(
     files = [path for folder in folders for path in _texts(folder)]
     files += [path for path in (ROOT / "config.yaml", Path("config.yaml")) if path.exists()]
     here = re.findall(r"[^\W\d_]+", str(Path().absolute()).upper())
-    identities = Identities(common={*words_of(files), *common, *here})
+    words = {*words_of(files), *anatomy(), *IMAGE_TYPES}
+    identities = Identities(common={*words, *common, *here})
     for kind, value in known:
         if accessions or kind != ACCESSION:
             identities.add(kind, value)
     return identities
+
+
+def anatomy() -> set[str]:
+    """Return the words of regions of the body (PS3.16, CID 4031), in upper case."""
+    return {word.upper() for name in codes.CID4031.dir() for word in _CAMEL.findall(name)}
 
 
 def _texts(folder: Path) -> list[Path]:
