@@ -513,6 +513,23 @@ def test_a_name_in_another_encoding_stands_in_its_row(tmp_path: Path) -> None:
     assert [f.location for f in search(tmp_path, identities)] == ["row 2, column note"]
 
 
+def test_the_letters_of_a_packed_picture_are_no_text(tmp_path: Path) -> None:
+    identities = Identities()
+    identities.add(NAME, "Mca^Quasimodo")
+    letters = base64.b64decode("VjMcaXru" * 20)
+    chunk = b"VP8L" + struct.pack("<I", len(letters) + 1) + b"/" + letters
+    picture = b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk
+    gzipped = b"\x1f\x8b\x08" + letters
+    page = tmp_path / "report.html"
+    for content in (picture, gzipped):
+        page.write_bytes(b"<img src='data:image/webp;base64," + base64.b64encode(content) + b"'>")
+        assert b"VjMcaXru" in page.read_bytes()
+        assert search(tmp_path, identities) == []
+    for text in ("<p>seenMcaThere</p>", f"/data{'/archive' * 9}/Quasimodo/1", "VjMcaXru" * 20):
+        page.write_text(text)
+        assert [finding.kind for finding in search(tmp_path, identities)] == [NAME], text
+
+
 def test_links_are_followed_and_each_folder_is_read_once(
     tmp_path: Path, identities: Identities
 ) -> None:
