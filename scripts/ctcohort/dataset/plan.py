@@ -71,6 +71,7 @@ class Plan:
         self._stamp = -1
         self._choices: dict[str, Choice] = {}
         self._unfinished: set[str] | None = None
+        self._looked_at: set[str] = set()
 
     def choices(self) -> dict[str, Choice]:
         """Return the choice of each accession that has one, by its file name; none before an
@@ -115,8 +116,14 @@ class Plan:
             self._unfinished = {name for name in choices if forced or not self.needs_nothing(name)}
             if clear:
                 for name in self._unfinished:
-                    clear_damaged(name)
+                    self.clear_damaged(name)
         return self._unfinished
+
+    def clear_damaged(self, name: str) -> None:
+        """Remove damaged records of a scan that may need a job, so that they are made again."""
+        if name not in self._looked_at:
+            self._looked_at.add(name)
+            clear_damaged(name)
 
     def is_another_series(self, name: str) -> bool:
         """Return True if something was received that is not the chosen series."""
