@@ -17,6 +17,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from ctcohort.base.workdir import Workdir
 from ctcohort.dicom.headers import KEYWORDS, header_of
 from ctcohort.dicom.integrity import check_whole
 from ctcohort.dicom.reading import HEADER_LIMIT, UNDEFINED, DicomFile, NotDicom, open_file
@@ -253,5 +254,5 @@ def test_whom_a_file_without_preamble_names_is_known_to_the_guard(
     whole = written(instance, tmp_path / "made", ImplicitVRLittleEndian)
     (tmp_path / "raw" / "A1").mkdir(parents=True)
     (tmp_path / "raw" / "A1" / "1.dcm").write_bytes(whole[data_set(whole) :])
-    named = {value for _, value in _named_in_headers(tmp_path / "raw")}
+    named = {value for _, value in _named_in_headers(Workdir(tmp_path))}
     assert {str(instance.PatientName), instance.PatientID, instance.PatientBirthDate} <= named
