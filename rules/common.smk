@@ -185,10 +185,15 @@ def is_forced():
     return bool(settings.forceall or settings.forcerun or more_triggers())
 
 
+def jobs_will_run():
+    """Return True if jobs are planned that will be run: what is damaged may be removed for them."""
+    return IS_MAIN and not workflow.dryrun
+
+
 def unfinished():
     """Return the selected scans that may need a job."""
     selected_names()
-    return PLAN.unfinished(forced=is_forced(), clear=IS_MAIN and not workflow.dryrun)
+    return PLAN.unfinished(forced=is_forced(), clear=jobs_will_run())
 
 
 def unfinished_scans(_wildcards):
@@ -282,6 +287,8 @@ def noted_reviews(_wildcards):
 
 def other_parameters(wildcards):
     """Return the parameters as a volume's input if it was made with others: they are newer then."""
+    if jobs_will_run():
+        PLAN.clear_damaged(wildcards.acc)  # of a volume that a picture or an export asks for
     path = noted("volume", PARAMETERS)
     return path if PLAN.is_made_otherwise(wildcards.acc) else []
 

@@ -26,18 +26,15 @@ def main() -> None:
     columns = json.loads(options.columns)
     leave = [Path(path) for path in json.loads(options.leave) if path]
     leave += [options.reports, HERE.cohort, HERE.raws, HERE.release]
-    identities = gather.identities_here(
-        options.reports, columns, programs=options.words, accessions=False
-    )
+    known = gather.known_here(options.reports, columns)
+    identities = gather.identities_of(known, programs=options.words, accessions=False)
     findings = search.search(HERE.root, identities, leave=leave, threads=options.threads)
     if not HERE.snakemake.is_relative_to(HERE.root):  # another workflow's, which ran this
         leave += map(Path, search.INSTALLED)
         beside = search.search(HERE.snakemake, identities, leave=leave, threads=options.threads)
         findings += [finding.below(HERE.snakemake) for finding in beside]
     if HERE.release.is_dir():
-        strict = gather.identities_here(
-            options.reports, columns, programs=options.words, accessions=True
-        )
+        strict = gather.identities_of(known, programs=options.words, accessions=True)
         strict.any_date = strict.any_uid = True
         released = search.search(HERE.release, strict, threads=options.threads)
         findings += [finding.below(HERE.release) for finding in released]

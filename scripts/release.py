@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from functools import partial
 from pathlib import Path
 
 from ctcohort.base.faults import InputError, run
@@ -12,6 +11,7 @@ from ctcohort.cohort.reviews import read_reviews
 from ctcohort.config.settings import ReleaseSettings, parse
 from ctcohort.release import release
 from ctcohort.release.guard import gather
+from ctcohort.release.guard.identities import Identities
 
 
 def main() -> None:
@@ -29,13 +29,17 @@ def main() -> None:
         raise InputError(
             "privacy.key_file: is not set; the names of a release are keyed: run `make key` once"
         )
+    columns = json.loads(options.columns)
+
+    def identities(common: set[str]) -> Identities:
+        known = gather.known_here(options.reports, columns)
+        return gather.identities_of(known, common, accessions=True)
+
     told = release.make(
         parse(options.rules, ReleaseSettings),
         key=key,
         reviews=read_reviews(options.reviews),
-        identities=partial(
-            gather.identities_here, options.reports, json.loads(options.columns), accessions=True
-        ),
+        identities=identities,
         threads=options.threads,
     )
     print("\n".join(told))

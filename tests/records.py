@@ -1,11 +1,15 @@
-"""A scan record as preprocessing writes it, for tests that need one without a volume."""
+"""Records as downloads and preprocessing write them, for tests that need them alone."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from ctcohort.base.workdir import Workdir
 from ctcohort.series.measures import Measures
+from ctcohort.series.received import Received, ReceivedFile
 from ctcohort.volume.record import CertificateMeasures, ScanRecord
 
 _RECORD = ScanRecord(
@@ -76,3 +80,14 @@ _RECORD = ScanRecord(
 def scan_record(**changes: Any) -> ScanRecord:
     """Return the record of a made-up scan with some fields changed."""
     return replace(_RECORD, **changes)
+
+
+def receive(raw: Path) -> None:
+    """Record the files of ``raw/<name>/`` as a download does."""
+    files = [
+        ReceivedFile(path.stem, len(content), hashlib.sha256(content).hexdigest(), "")
+        for path in sorted(raw.glob("*.dcm"))
+        for content in [path.read_bytes()]
+    ]
+    received = Workdir(raw.parents[1]).received(raw.name)
+    Received.of("1.2.3", files, duplicate_files=0).write(received)

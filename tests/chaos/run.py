@@ -17,12 +17,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.workflow.conftest import make_hospital
 
 from . import injections, trials
-from .figures import write_section
+from .figures import keep_in, kept_in, write_section
 
 Trial = Callable[[trials.Hospital, int, Path, random.Random], trials.Outcome]
 
@@ -47,6 +48,8 @@ def outcomes(
     numbers: list[int], scratch: Path, *, jobs: int, minutes: float | None = None
 ) -> Iterator[trials.Outcome]:
     """Every trial's outcome, as it ends; none begins after so many minutes."""
+    if not numbers:
+        return
     fresh = scratch / "fresh"
     fresh.mkdir(parents=True)
     make_hospital(fresh)
@@ -98,6 +101,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--injections", type=int, default=500)
     parser.add_argument("--first", type=int, default=0, help="number of the first trial")
+    parser.add_argument(
+        "--resume", type=Path, help="keep outcomes in this file; those in it are not tried again"
+    )
     parser.add_argument("--only", type=int, nargs="*", help="numbers of trials")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once")
     parser.add_argument("--minutes", type=float, help="begin no trial after so many")
@@ -106,9 +112,12 @@ def main() -> None:
     options = parser.parse_args()
     numbers = options.only or list(range(options.first, options.first + options.injections))
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="chaos-"))
-    found = []
-    for outcome in outcomes(numbers, scratch, jobs=options.jobs, minutes=options.minutes):
+    found = [trials.Outcome(**kept) for kept in kept_in(options.resume)]
+    left = [number for number in numbers if number not in {each.number for each in found}]
+    for outcome in outcomes(left, scratch, jobs=options.jobs, minutes=options.minutes):
         found.append(outcome)
+        if options.resume:
+            keep_in(options.resume, asdict(outcome))
         print(f"{outcome.number:4d} {outcome.seconds:5.1f} s  {outcome.verdict}: {outcome.fault}")
         if outcome.verdict in trials.BAD:
             print("\n".join(f"       {line}" for line in "\n".join(outcome.said).splitlines()))

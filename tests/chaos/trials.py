@@ -246,21 +246,17 @@ def upheaval(
 def interruption(hospital: Hospital, number: int, folder: Path, choice: random.Random) -> Outcome:
     """A signal meets a run at a random moment."""
     begun = time.monotonic()
-    site = Site(folder)
-    copy_of(hospital.fresh, folder)
     kind = choice.choice([*injections.INTERRUPTIONS, injections.TOGETHER])
-    moment = choice.uniform(0.1, 1.1) * hospital.seconds
-    with started(site) as process:
-        wait(process, moment)
+    share = choice.random()
+    with under_way(hospital, folder, share) as (site, process):
         if kind == injections.TOGETHER:
             second = call(site)
             if second.broke:
                 return Outcome(number, kind, TRACEBACK, [second.output[-3000:]])
-        elif process.poll() is None:
+        else:
             with suppress(ProcessLookupError):
                 injections.INTERRUPTIONS[kind](process, choice)
-        process.wait()
-    fault = f"{kind} after {moment:.1f} s"
+    fault = f"{kind} at {share:.0%} of a run"
     return judge(number, fault, site, hospital.expected["nothing"], begun)
 
 
@@ -293,9 +289,9 @@ def disk_fails(hospital: Hospital, number: int, folder: Path, kind: str) -> Outc
     if not mount(folder):
         raise PermissionError("a small disk cannot be mounted here; the faults of disks need it")
     try:
-        site = Site(folder / "site")
-        copy_of(hospital.fresh, site.folder)
         if kind == injections.FULL:
+            site = Site(folder / "site")
+            copy_of(hospital.fresh, site.folder)
             room = choice.randrange(1000, 1_500_000)
             ballast = folder / "ballast"
             ballast.write_bytes(bytes(shutil.disk_usage(folder).free - room))
@@ -303,13 +299,11 @@ def disk_fails(hospital: Hospital, number: int, folder: Path, kind: str) -> Outc
             ballast.unlink()
             fault = f"{kind} after {room} bytes"
         else:
-            moment = choice.uniform(0.1, 1.0) * hospital.seconds
-            with started(site) as process:
-                wait(process, moment)
+            share = choice.random()
+            with under_way(hospital, folder / "site", share) as (site, _):
                 remount(folder, "ro")
-                process.wait()
             remount(folder, "rw")
-            fault = f"{kind} after {moment:.1f} s"
+            fault = f"{kind} at {share:.0%} of a run"
         return judge(number, fault, site, hospital.expected["nothing"], begun)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=False)
@@ -345,7 +339,26 @@ def started(site: Site) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, 9)
 
 
-def wait(process: subprocess.Popen[str], seconds: float) -> None:
-    """Until so many seconds have passed, or the process has ended."""
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=seconds)
+@contextmanager
+def under_way(
+    hospital: Hospital, folder: Path, share: float
+) -> Iterator[tuple[Site, subprocess.Popen[str]]]:
+    """A run that goes on since a share of what it takes; it has ended when the block has.
+
+    What a run takes depends on what else the machine does. One that ended before is begun anew,
+    so that every fault meets a run.
+    """
+    site = Site(folder)
+    while True:
+        copy_of(hospital.fresh, folder)
+        begun = time.monotonic()
+        with started(site) as process:
+            try:
+                process.wait(timeout=share * hospital.seconds)
+            except subprocess.TimeoutExpired:
+                hospital.seconds *= 1.1  # it may take longer by now
+                yield site, process
+                process.wait()
+                return
+        hospital.seconds = min(hospital.seconds, time.monotonic() - begun)
+        shutil.rmtree(folder)

@@ -16,14 +16,17 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
-from tests.chaos.figures import write_section
+from tests.chaos.figures import keep_in, kept_in, write_section
 
 from .forked import Step, commands
 from .targets import Fuzz
@@ -101,6 +104,21 @@ def results(scratch: Path, numbers: list[int], only: str = "") -> Iterator[Resul
             yield result
 
 
+def part_of(scratch: Path, only: str, end: float, numbers: list[int]) -> list[Result]:
+    """The results of some mutants, until `end` of `time.time`.
+
+    A process of its own: what mutates the answers of the server replaces a function of pynetdicom.
+    """
+    warnings.simplefilter("ignore")  # pydicom's, of what mutants hold
+    found = []
+    if time.time() < end:
+        for result in results(scratch / f"from-{numbers[0]}", numbers, only):
+            found.append(result)
+            if time.time() > end:
+                break
+    return found
+
+
 def table(found: list[Result]) -> str:
     """The figures as Markdown."""
     lines = [
@@ -127,27 +145,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutants", type=int, default=20000)
     parser.add_argument("--first", type=int, default=0, help="number of the first mutant")
+    parser.add_argument(
+        "--resume", type=Path, help="keep results in this file; those in it are not tried again"
+    )
     parser.add_argument("--target", default="", choices=[*SHARES, ""], help="this target alone")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of mutants")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many at once")
+    parser.add_argument("--minutes", type=float, help="end after so many")
     parser.add_argument("--scratch", type=Path, help="kept; else a temporary folder")
     parser.add_argument("--write", action="store_true", help="the figures into docs/reliability.md")
     options = parser.parse_args()
     numbers = options.only or list(range(options.first, options.first + options.mutants))
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="fuzz-"))
-    warnings.simplefilter("ignore")  # pydicom's, of what mutants hold
-    found: list[Result] = []
-    known: set[str] = set()
-
-    def one(part: list[int]) -> list[Result]:
-        return list(results(scratch / f"from-{part[0]}", part, options.target))
-
-    parts = [numbers[first : first + PART] for first in range(0, len(numbers), PART)]
-    with ThreadPoolExecutor(options.jobs) as pool:  # commands run in processes of their own
-        for part in pool.map(one, parts):
+    known = set()
+    found = [
+        Result(kept["target"], kept["number"], [Step(**step) for step in kept["steps"]])
+        for kept in kept_in(options.resume)
+    ]
+    done = {(result.target, result.number) for result in found}
+    left = [n for n in numbers if (options.target or of_hundred(n), n) not in done]
+    parts = [left[first : first + PART] for first in range(0, len(left), PART)]
+    end = time.time() + 60 * options.minutes if options.minutes else float("inf")
+    work = partial(part_of, scratch, options.target, end)
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
+        for part in pool.map(work, parts):
             found += part
             print(f"{len(found)} of {len(numbers)}", file=sys.stderr, flush=True)
             for result in part:
+                if options.resume:
+                    keep_in(options.resume, asdict(result))
                 for complaint in result.complaints:
                     kind = "".join(complaint.splitlines()[-3:])
                     if kind not in known:

@@ -77,6 +77,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
         writer.writerow(["AccessionNumber", "MRN", "Protocol", "Study"])
         counts: dict[str, int] = {}
         for folder, study in studies:
+            folder = folder.removeprefix("kits00072_")  # its patient's name
             counts[folder] = counts.get(folder, 0) + 1
             writer.writerow(
                 [

@@ -12,7 +12,7 @@ from .conftest import DATA, Hospital
 
 CHEST = "lidc0001_ge_chest_dups-1"
 HEAD = "dcm_qa_ct-1"
-ABDOMEN = "kits00072_siemens_abd-1"
+ABDOMEN = "siemens_abd-1"
 
 
 def reasons(hospital: Hospital, accession: str) -> dict[str, str]:
@@ -158,3 +158,9 @@ def _inside(arrays: dict[str, NDArray[np.generic]], source: sitk.Image) -> NDArr
 
 def test_data_folder_is_where_it_is_looked_for() -> None:
     assert (Path(DATA) / "SHA256SUMS").exists()
+
+
+def test_the_guard_raises_no_alarm(hospital: Hospital) -> None:
+    hospital.run("all", "pictures", "scrolls", "report.html")
+    hospital.run("guard")
+    assert "nothing else was found" in (hospital.path / "logs" / "guard.log").read_text()

@@ -30,6 +30,7 @@ from ctcohort.release.guard.search import search
 from ctcohort.release.guard.volume_file import check_volume
 from ctcohort.volume import npz
 from ctcohort.volume.nifti import export
+from tests.records import receive
 
 PLANTED = {MRN: "MRN7712831", NAME: "Quasimodo", BIRTH_DATE: "1951-07-23"}
 
@@ -97,6 +98,10 @@ def _sqlite(path: Path, text: str, value: Callable[[str], object] = str) -> None
 
 def _sqlite_blob(path: Path, text: str) -> None:
     _sqlite(path, text, lambda text: zlib.compress(json.dumps({"patient": text}).encode()))
+
+
+def _after_zlib_in_sqlite(path: Path, text: str) -> None:
+    _sqlite(path, text, lambda text: zlib.compress(b"{}") + text.encode())
 
 
 def _after_sqlite(path: Path, text: str) -> None:
@@ -251,6 +256,10 @@ PLACES = {
     "gzip header": (_gzip_name, "A1.json.gz: gzip header"),
     "sqlite": (_sqlite, "folder.sqlite: table files, row 1, column header"),
     "packed in sqlite": (_sqlite_blob, "folder.sqlite: table files, row 1, column header"),
+    "after zlib in sqlite": (
+        _after_zlib_in_sqlite,
+        "folder.sqlite: table files, row 1, column header",
+    ),
     "after sqlite": (_after_sqlite, "folder.sqlite: after the last page"),
     "npz member": (_npz_member, "A1.npz: member 5"),
     "trailing bytes of npz": (_npz_trailing, "A1.npz: between the members"),
@@ -415,11 +424,14 @@ def test_patients_are_known_by_tables_and_headers(here: Path) -> None:
     stack = SliceStack.axial(count=1, step=5.0, rows=16, columns=16, pixel_spacing=20.0)
     series = make_series(Phantom(), stack, identity=who)
     write_files(series, here / "raw" / "A77001", names=["1.dcm"])
+    receive(here / "raw" / "A77001")
     (here / "raw" / ".partial").mkdir()
 
     def known(*, accessions: bool) -> set[str]:
         columns = {"accession": "Acc", "mrn": "PatNo", "protocol": "P"}
-        identities = gather.identities_here(here / "reports.csv", columns, accessions=accessions)
+        identities = gather.identities_of(
+            gather.known_here(here / "reports.csv", columns), accessions=accessions
+        )
         words = "A77001 77001 Hippocampus 1951-07-23 Quasimodo A77002 77002 77003 MRN88004"
         words += " Esmeralda Grace 1960-12-31 A77005 Ann"
         return {word for word in words.split() if any(identities.hits(word.encode()))}
@@ -429,14 +441,48 @@ def test_patients_are_known_by_tables_and_headers(here: Path) -> None:
     assert known(accessions=True) == {*patients.split(), "A77001", "A77002", "A77005"}
 
 
+def test_a_header_is_believed_if_it_is_as_it_was_received(here: Path) -> None:
+    stack = SliceStack.axial(count=2, rows=16, columns=16)
+    series = make_series(Phantom(), stack, identity=Identity("MRN88004", "Esmeralda^Grace"))
+    raw = here / "raw" / "A1"
+    first, second = write_files(series, raw, names=["1.dcm", "2.dcm"])
+
+    def names() -> set[str]:
+        known = gather.known_here(here / "reports.csv", {"accession": "a", "mrn": "m"})
+        return {value for kind, value in known if kind == NAME and value}
+
+    assert names() == {"Esmeralda^Grace"}  # without a record of what was received
+    receive(raw)
+    first.write_bytes(first.read_bytes().replace(b"Esmeralda", b"Esmeralde"))
+    assert names() == {"Esmeralda^Grace"}
+    second.write_bytes(second.read_bytes()[:-1])
+    with pytest.raises(InputError, match="no file in it is as it was received; delete raw/A1"):
+        names()
+    (here / "received" / "A1.json").unlink()
+    first.write_bytes(b"\0" * 600)
+    with pytest.raises(InputError, match=r"raw/A1: a header cannot be read \(NotDicom\)"):
+        names()
+
+
 def test_words_of_the_workflow_are_no_names(here: Path) -> None:
     columns = {"accession": "a", "mrn": "m"}
     (here / "reports.csv").write_text("a,m,name\nA1,77001,Slices^Reading\nA2,77002,Page^Quirin\n")
-    identities = gather.identities_here(here / "reports.csv", columns, accessions=False)
+    identities = gather.identities_of(
+        gather.known_here(here / "reports.csv", columns), accessions=False
+    )
     assert list(identities.hits(b"reading slices of a page")) == [Hit(0, 14, NAME)]
     assert list(identities.hits(b"reading the slices of a page")) == []
     assert [hit.kind for hit in identities.hits(b"Quirin")] == [NAME]
     assert identities.common_names == 3
+
+
+def test_words_that_headers_hold_of_anybody_are_no_names(here: Path) -> None:
+    (here / "reports.csv").write_text("a,m,name\nA1,77001,Perfusion^Hand\nA2,77002,PANCREAS_0001\n")
+    known = gather.known_here(here / "reports.csv", {"accession": "a", "mrn": "m"})
+    identities = gather.identities_of(known, accessions=False)
+    assert list(identities.hits(b"Pancreas,0002,DERIVED\\PERFUSION\\NONE,HAND,0001\n")) == []
+    for text in (b"Perfusion^Hand", b"hand perfusion", b"PerfusionHand", b"PANCREAS_0001"):
+        assert [hit.kind for hit in identities.hits(text)] == [NAME], text
 
 
 @pytest.mark.parametrize(
@@ -465,6 +511,23 @@ def test_a_name_in_another_encoding_stands_in_its_row(tmp_path: Path) -> None:
     identities.add(NAME, "M\u00fcllermeister^Ann")
     (tmp_path / "a.csv").write_bytes("accession,note\nA1,M\u00fcllermeister\n".encode("latin-1"))
     assert [f.location for f in search(tmp_path, identities)] == ["row 2, column note"]
+
+
+def test_the_letters_of_a_packed_picture_are_no_text(tmp_path: Path) -> None:
+    identities = Identities()
+    identities.add(NAME, "Mca^Quasimodo")
+    letters = base64.b64decode("VjMcaXru" * 20)
+    chunk = b"VP8L" + struct.pack("<I", len(letters) + 1) + b"/" + letters
+    picture = b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk
+    gzipped = b"\x1f\x8b\x08" + letters
+    page = tmp_path / "report.html"
+    for content in (picture, gzipped):
+        page.write_bytes(b"<img src='data:image/webp;base64," + base64.b64encode(content) + b"'>")
+        assert b"VjMcaXru" in page.read_bytes()
+        assert search(tmp_path, identities) == []
+    for text in ("<p>seenMcaThere</p>", f"/data{'/archive' * 9}/Quasimodo/1", "VjMcaXru" * 20):
+        page.write_text(text)
+        assert [finding.kind for finding in search(tmp_path, identities)] == [NAME], text
 
 
 def test_links_are_followed_and_each_folder_is_read_once(
@@ -502,9 +565,8 @@ def test_a_search_for_nobody_is_refused(here: Path) -> None:
     for table in (None, "a,m\n", "a,m\nA77001,\n"):
         if table:
             (here / "reports.csv").write_text(table)
-        for accessions in (False, True):
-            with pytest.raises(InputError, match="no patient is known in"):
-                gather.identities_here(here / "reports.csv", columns, accessions=accessions)
+        with pytest.raises(InputError, match="no patient is known in"):
+            gather.known_here(here / "reports.csv", columns)
 
 
 def _view(base: sqlite3.Connection) -> None:

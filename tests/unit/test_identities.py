@@ -293,6 +293,14 @@ def test_a_name_in_each_character_set_of_dicom_is_found(name: str, encoding: str
     assert NAME in kinds(of(NAME, name), b"x " + text.replace("^", " ").encode(encoding) + b" y")
 
 
+def test_a_count_in_a_name_is_not_searched_for_alone() -> None:
+    """As data sets that were made public name their patients."""
+    identities = of(NAME, "LUNGS_0001", "KiTS-00072", "007^Bond")
+    assert kinds(identities, "0001 of 007 files") == []
+    for text in ("LUNGS_0001", "lungs 0001", "Lungs", "kits", "00072", "Bond007", "bond"):
+        assert set(kinds(identities, text)) == {NAME}, text
+
+
 # Glued, hyphenated, reversed
 
 

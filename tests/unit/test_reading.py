@@ -18,6 +18,7 @@ from pydicom.uid import (
 )
 
 from ctcohort.base.faults import Fault
+from ctcohort.base.workdir import Workdir
 from ctcohort.dicom import reading
 from ctcohort.dicom.headers import CT_IMAGE, KEYWORDS, header_of, header_of_file
 from ctcohort.dicom.integrity import check_whole
@@ -273,7 +274,7 @@ def test_whom_a_file_without_preamble_names_is_known_to_the_guard(
     whole = written(instance, tmp_path / "made", ImplicitVRLittleEndian)
     (tmp_path / "raw" / "A1").mkdir(parents=True)
     (tmp_path / "raw" / "A1" / "1.dcm").write_bytes(whole[data_set(whole) :])
-    named = {value for _, value in _named_in_headers(tmp_path / "raw")}
+    named = {value for _, value in _named_in_headers(Workdir(tmp_path))}
     assert {str(instance.PatientName), instance.PatientID, instance.PatientBirthDate} <= named
 
 

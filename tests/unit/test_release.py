@@ -22,7 +22,7 @@ import pytest
 import yaml
 from pydicom import dcmread
 
-from ctcohort.base.faults import InputError
+from ctcohort.base.faults import Fault, InputError
 from ctcohort.base.files import sha256, write_table
 from ctcohort.base.naming import name_of
 from ctcohort.base.reasons import RELEASE_REASONS
@@ -37,7 +37,7 @@ from ctcohort.release.datacard import CITATION
 from ctcohort.release.guard.identities import ACCESSION, BIRTH_DATE, MRN, NAME, Identities
 from ctcohort.volume import chunked, npz
 from ctcohort.volume.record import ScanRecord
-from tests.records import scan_record
+from tests.records import receive, scan_record
 
 KEY = b"k" * 64
 
@@ -258,10 +258,29 @@ def test_an_older_record_is_made_up_for_from_the_files(
         dataset = dcmread(last)
         dataset.BurnedInAnnotation = value
         dataset.save_as(last)
+    for accession in ("A1", "A2"):
+        receive(Path("raw", accession))
     write_manifest([include("A1", record=old), include("A2", record=old)])
     make(replace(rules, faces="include"))
     assert left_out() == ({"A1": reason} if reason else {})
     assert set(metadata()[names()["A2"]]["face_possible"]) == set("true")  # noise has no lungs
+
+
+def test_of_an_older_record_no_file_is_believed_that_has_changed(rules: ReleaseSettings) -> None:
+    """One bit makes YES another word."""
+    old = replace(RECORD, burned_in_annotation=None, face_possible=None)
+    (dataset,) = make_series(Phantom(), SliceStack.axial(count=1, rows=16, columns=16))
+    dataset.BurnedInAnnotation = "YES"
+    write_files([dataset], Path("raw/A1"), names=["1.dcm"])
+    receive(Path("raw/A1"))
+    file = Path("raw/A1/1.dcm")
+    file.write_bytes(file.read_bytes().replace(b"YES", b"YEQ"))
+    write_manifest([include("A1", record=old)])
+    with pytest.raises(Fault, match=r"raw/A1/1\.dcm: is not the file that was received"):
+        make(replace(rules, faces="include"))
+    Path("received/A1.json").unlink()
+    with pytest.raises(InputError, match="1 burned_in_unknown"):
+        make(replace(rules, faces="include"))
 
 
 def test_a_second_run_changes_nothing(rules: ReleaseSettings) -> None:

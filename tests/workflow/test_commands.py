@@ -284,6 +284,40 @@ def test_a_good_volume_outlives_a_damaged_file_beside_it(site: Site) -> None:
     assert site.script("verify.py", "--raw")
 
 
+def test_a_volume_whose_record_is_damaged_outlives_damaged_dicom_files(site: Site) -> None:
+    """They are looked at before Snakemake deletes the volume to make it anew."""
+    volume = site.folder / "processed" / f"{ONE}.npz"
+    before = volume.read_bytes()
+    (site.folder / "processed" / f"{ONE}.json").write_text("{}")
+    changed_byte(next((site.folder / "raw" / ONE).glob("*.dcm")))
+    (site.folder / "archive" / "1").rename(site.folder / "away")
+    run = site.run(ok=False)
+    assert f"warning: raw/{ONE}: is not what was received; it is fetched anew" in run.output
+    assert volume.read_bytes() == before
+    (site.folder / "away").rename(site.folder / "archive" / "1")
+    site.run()
+    assert volume.read_bytes() == before
+    assert site.script("verify.py", "--raw")
+
+
+def test_an_export_looks_at_records_before_the_volume_is_made_again(site: Site) -> None:
+    volume, received = (
+        site.folder / place for place in (f"processed/{ONE}.npz", f"received/{ONE}.json")
+    )
+    before, stamp = volume.read_bytes(), received.stat()
+    content = received.read_bytes()
+    received.write_bytes(content[:-40] + b"0" + content[-39:])  # far from what planning reads
+    os.utime(received, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    site.configure({"volume.interpolator": "linear"})
+    (site.folder / "archive" / "1").rename(site.folder / "away")
+    run = site.run(f"nifti/{ONE}.nii.gz", ok=False)
+    assert f"warning: received/{ONE}.json: is damaged; it is made again" in run.output
+    assert volume.read_bytes() == before
+    (site.folder / "away").rename(site.folder / "archive" / "1")
+    site.run(f"nifti/{ONE}.nii.gz")
+    assert volume.read_bytes() != before
+
+
 def test_changed_dicom_files_are_found_when_asked_for(site: Site) -> None:
     changed_byte(next((site.folder / "raw" / ONE).glob("*.dcm")))
     assert site.script("verify.py")

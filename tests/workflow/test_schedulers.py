@@ -70,3 +70,40 @@ def test_a_job_that_the_scheduler_ended_is_a_failure_with_its_cause(
     told = site.script("status.py")
     assert f"1 failed: {reason} (" in told
     assert f"{TWO}: preprocess_volume: ended" in told
+
+
+def test_what_schedulers_keep_of_a_withdrawn_patient_is_purged(site: Site, tmp_path: Path) -> None:
+    """Grid Engine's logs and job scripts; the same as Slurm's profile and executor name them."""
+    for name in (ONE, TWO):
+        (site.folder / "processed" / f"{name}.npz").unlink()
+    site.environment = scheduler.install(tmp_path / "scheduler", "sge")
+    run(site, "sge", *FEW)
+    kept = site.folder / ".snakemake"
+    logs = list((kept / "job_logs").iterdir())
+    about = {
+        name: [log for log in logs if f"processed/{name}.npz" in log.read_text()]
+        for name in (ONE, TWO)
+    }
+    for name in (ONE, TWO):
+        (log,) = about[name]
+        slurm = kept / "slurm_logs"
+        (slurm / "rule_preprocess_volume" / name).mkdir(parents=True)
+        shutil.copyfile(log, slurm / log.name)
+        (kept / f"tmp.{name.lower()}").mkdir()  # what a killed run leaves
+        shutil.copyfile(log, kept / f"tmp.{name.lower()}" / "snakejob.sh")
+    site.write("exclusions.csv", f"accession,reason\n{TWO},withdrawn\n")
+    site.configure({"exclusions": "exclusions.csv"})
+    site.environment = {"ACCESSION": TWO, "DELETE": "yes"}
+    site.run("--nolock", "--quiet", "all", "--", "purge")
+
+    def files_naming(name: str) -> list[str]:
+        folders = [path for kind in ("job_logs", "slurm_logs", "tmp.*") for path in kept.glob(kind)]
+        files = [path for folder in folders for path in folder.rglob("*")]
+        return [
+            str(path.relative_to(kept))
+            for path in files
+            if name in path.parts or (path.is_file() and name in path.read_text())
+        ]
+
+    assert files_naming(TWO) == []
+    assert len(files_naming(ONE)) == 4

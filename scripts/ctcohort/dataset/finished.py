@@ -9,12 +9,12 @@ lost.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
-from ctcohort.base.faults import InputError
-from ctcohort.base.workdir import RECEIVED, RECORD, VOLUME
+from ctcohort.base.faults import Fault, InputError
+from ctcohort.base.files import delete
+from ctcohort.base.workdir import RAW, RECEIVED, RECORD, VOLUME
 from ctcohort.series.received import Received, chosen_series
 from ctcohort.volume.record import ScanRecord, made_with
 
@@ -66,17 +66,24 @@ def clear_damaged(name: str, root: str = "") -> None:
     """Delete the record and the `received` file of an unfinished scan where they are damaged.
 
     They are then made again, the `received` file with its download first. As the input of a new
-    volume it would only be found damaged after Snakemake has deleted the old one.
+    volume it would only be found damaged after Snakemake has deleted the old one. So would DICOM
+    files: where nothing but its record is lost of a volume, they are compared with their checksums
+    here, and fetched anew where they are not what was received.
     """
-    for read, template in ((Received.read, RECEIVED), (ScanRecord.read, RECORD)):
-        path = Path(root + template.format(name))
+    received = Path(root + RECEIVED.format(name))
+    record = Path(root + RECORD.format(name))
+    for read, path in ((Received.read, received), (ScanRecord.read, record)):
         try:
             read(path)
         except FileNotFoundError:
             pass
         except InputError:
             print(f"warning: {path}: is damaged; it is made again", file=sys.stderr)
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            delete(path)
+    raw = Path(root + RAW.format(name))
+    if os.path.exists(root + VOLUME.format(name)) and received.exists() and not record.exists():
+        try:
+            Received.read(received).assert_is(raw)
+        except Fault:
+            print(f"warning: {raw}: is not what was received; it is fetched anew", file=sys.stderr)
+            delete(received)

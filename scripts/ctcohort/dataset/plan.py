@@ -72,6 +72,7 @@ class Plan:
         self._stamp = -1
         self._choices: dict[str, Choice] = {}
         self._unfinished: set[str] | None = None
+        self._looked_at: set[str] = set()
 
     def choices(self) -> dict[str, Choice]:
         """Return the choice of each accession that has one, by its file name; none before an
@@ -116,8 +117,14 @@ class Plan:
             self._unfinished = {name for name in choices if forced or not self.needs_nothing(name)}
             if clear:
                 for name in self._unfinished:
-                    clear_damaged(name, self._root)
+                    self.clear_damaged(name)
         return self._unfinished
+
+    def clear_damaged(self, name: str) -> None:
+        """Remove damaged records of a scan that may need a job, so that they are made again."""
+        if name not in self._looked_at:
+            self._looked_at.add(name)
+            clear_damaged(name, self._root)
 
     def volumes_and_records(self, names: Iterable[str]) -> list[str]:
         """Return what to ask for of unfinished scans, below the working directory."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ctcohort.base.faults import InputError
 from ctcohort.base.files import from_spreadsheet, read_table, replacing, seal
-from ctcohort.base.naming import name_of
+from ctcohort.base.naming import accession_of, name_of
 from ctcohort.base.reasons import REFUSED, SELECTED
 from ctcohort.base.seals import seal_of
 from ctcohort.base.workdir import NOTES, RESULTS, Workdir
@@ -28,6 +28,9 @@ from ctcohort.dataset import manifest
 
 PASSING = ("no_answer", "not_found", "still_arriving", "offline", REFUSED)
 """Reasons that the next run may take back: their results are kept."""
+
+JOB_FILES = ("slurm_logs", "job_logs", "tmp.*")
+"""Folders in ``.snakemake`` with a file per job."""
 
 
 def leftovers(here: Workdir) -> Iterator[Path]:
@@ -184,6 +187,7 @@ def _halves(here: Workdir) -> Iterator[tuple[Path, str]]:
 
 def _records(here: Workdir, names: Set[str]) -> Iterator[Path]:
     """Snakemake's records that name a scan, in their own name or in what they say."""
+    yield from _job_files(here, _whole({*names, *map(accession_of, names)}))
     words = _whole(names)
     for folder in ("metadata", "incomplete"):
         records = here.snakemake / folder
@@ -192,9 +196,22 @@ def _records(here: Workdir, names: Set[str]) -> Iterator[Path]:
                 f"{_output_of(path.relative_to(records))} {path.read_text(errors='replace')}"
             ):
                 yield path
-    for path in (here.snakemake / "slurm_logs").glob("*/*"):
-        if words.search(path.name):
-            yield path
+
+
+def _job_files(here: Workdir, words: re.Pattern[str]) -> Iterator[Path]:
+    """What schedulers kept of a job's output, and scripts of jobs whose run was killed.
+
+    Slurm's executor makes a folder for each scan's log, wherever the profile has the log written.
+    """
+    for folder in JOB_FILES:
+        named: list[Path] = []
+        for path in sorted(here.snakemake.glob(f"{folder}/**/*")):
+            if not named or named[-1] not in path.parents:
+                if words.search(path.name):
+                    named.append(path)
+                    yield path
+                elif path.is_file() and words.search(path.read_text(errors="replace")):
+                    yield path
 
 
 def _output_of(record: Path) -> str:

@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -204,10 +203,9 @@ def check_surplus(dataset: Any, length: int) -> None:
         )
 
 
-def header_at(path: Path, keywords: Iterable[str]) -> Dataset:
-    """The named elements of a file's header; raises as `open_file` does."""
-    with open(path, "rb") as stream:
-        return open_file(stream, [int(Tag(keyword)) for keyword in keywords]).dataset
+def header_in(content: bytes, keywords: Iterable[str]) -> Dataset:
+    """Return the named elements of the header in a file's content; raises as `open_file` does."""
+    return open_file(io.BytesIO(content), [int(Tag(word)) for word in keywords]).dataset
 
 
 def _file_meta(stream: BinaryIO) -> FileMetaDataset:

@@ -33,12 +33,15 @@ from ctcohort.base.workdir import Workdir
 from ctcohort.cohort.reviews import Review
 from ctcohort.config.settings import ReleaseSettings
 from ctcohort.dataset import manifest
+from ctcohort.dicom.headers import text_of
+from ctcohort.dicom.reading import header_in
 from ctcohort.release import croissant, key_table
 from ctcohort.release.datacard import card
 from ctcohort.release.facts import METADATA, WHO, Facts
 from ctcohort.release.guard import search, volume_file
 from ctcohort.release.guard.chunked_file import is_proven
 from ctcohort.release.guard.identities import Identities
+from ctcohort.series.received import Received, received_bytes
 from ctcohort.volume.chunked import difference
 from ctcohort.volume.faces import face_possible
 from ctcohort.volume.record import ScanRecord
@@ -242,16 +245,21 @@ def _scan(row: Mapping[str, str]) -> Scan:
         return Scan(row, record.burned_in_annotation, record.face_possible, parameters)
     with np.load(HERE.volume(name)) as arrays:
         face = face_possible(arrays["ct"], arrays["spacing"])
-    return Scan(row, _burned_in(HERE.raw(name)), face, parameters)
+    return Scan(row, _burned_in(name), face, parameters)
 
 
-def _burned_in(raw: Path) -> bool | None:
-    from ctcohort.dicom.headers import text_of
-    from ctcohort.dicom.reading import header_at
-
+def _burned_in(name: str) -> bool | None:
+    """Whether a header of a scan's files says so, if they are all there as they were received."""
+    raw, received = HERE.raw(name), HERE.received(name)
+    if not raw.is_dir() or not received.exists():
+        return None
+    files = Received.read(received)
+    files.assert_all_in(raw)
     word = "BurnedInAnnotation"
-    said = [text_of(header_at(path, [word]), word) for path in raw.glob("*.dcm")]
-    return "YES" in said if said else None
+    return "YES" in [
+        text_of(header_in(received_bytes(raw / f"{uid}.dcm", checksum), [word]), word).upper()
+        for uid, checksum in files.checksums().items()
+    ]
 
 
 def _columns(carried: Sequence[str], settings: ReleaseSettings) -> tuple[str, ...]:

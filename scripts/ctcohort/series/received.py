@@ -109,6 +109,18 @@ class Received:
                 " and run again to fetch the series anew",
             )
 
+    def assert_is(self, raw: Path) -> None:
+        """Raise unless a folder holds exactly these files, byte by byte.
+
+        Raises
+        ------
+        Fault
+            `checksum_mismatch`.
+        """
+        self.assert_all_in(raw)
+        for file in self.instances:
+            received_bytes(raw / f"{file.sop_instance_uid}.dcm", file.sha256)
+
 
 def chosen_series(path: Path | str) -> str:
     """Return the SeriesInstanceUID and the number of instances that were received, with a blank

@@ -123,14 +123,22 @@ def _in_content(data: bytes, suffix: str, location: str, depth: int) -> Iterator
 
 
 def _in_text(data: bytes, suffix: str, inside: str, depth: int) -> Iterator[tuple[str, str]]:
-    hits = list(_IDENTITIES.hits(data))
+    coded = [(match.span(), _decoded(match[0])) for match in _base64_in(data)]
+    text = bytearray(data)
+    for (start, end), content in coded:
+        if _is_packed(content):  # a short name stands somewhere among so many letters
+            text[start:end] = b" " * (end - start)
+    hits = list(_IDENTITIES.hits(bytes(text)))
     if hits and suffix == ".csv" and not inside:
         yield from _in_csv(data, hits)
     else:
         for hit in hits:
             yield f"{inside}byte {hit.start}", hit.kind
-    for match in _base64_in(data):
-        yield from _in_base64(match[0], f"{inside}base64 at byte {match.start()}", depth)
+    for (start, _), content in coded:
+        location = f"{inside}base64 at byte {start}"
+        yield from _in_bytes(content, "", location, depth + 1)
+        for unpacked, _ in _inflated(content):
+            yield from _in_bytes(unpacked, "", location, depth + 1)
 
 
 def _base64_in(data: bytes) -> Iterator[re.Match[bytes]]:
@@ -143,18 +151,29 @@ def _base64_in(data: bytes) -> Iterator[re.Match[bytes]]:
             yield found
 
 
-def _in_base64(text: bytes, location: str, depth: int) -> Iterator[tuple[str, str]]:
+def _decoded(text: bytes) -> bytes:
+    """Decode base64; empty where it is none."""
     try:
-        data = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+        return base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
-        return
-    yield from _in_bytes(data, "", location, depth + 1)
-    for bits in (15, -15):  # with zlib's header, and without any
+        return b""
+
+
+def _inflated(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what a deflated stream holds and what follows it, with zlib's header and without."""
+    for bits in (15, -15):
         unpacker = zlib.decompressobj(bits)
         with suppress(zlib.error):
             unpacked = unpacker.decompress(data)
             if unpacker.eof:
-                yield from _in_bytes(unpacked, "", location, depth + 1)
+                yield unpacked, unpacker.unused_data
+
+
+def _is_packed(data: bytes) -> bool:
+    """Whether data are a picture, or packed, so that their base64 is no text; a long path is."""
+    picture = data[:8] == _PNG or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    gzipped = data[:3] == b"\x1f\x8b\x08"
+    return picture or gzipped or any(not rest for _, rest in _inflated(data))
 
 
 def _in_csv(data: bytes, hits: list[Hit]) -> Iterator[tuple[str, str]]:
@@ -219,9 +238,9 @@ def _is_json(data: bytes) -> bool:
 
 
 def _in_json(data: bytes, inside: str, depth: int) -> Iterator[tuple[str, str]]:
-    content = json.loads(data)
     if not any(_base64_in(data)) and not any(_IDENTITIES.hits(data)):
         return
+    content = json.loads(data)
     for location, value in _scalars(content, "", number=False):
         where = f"{inside}{location}"
         if isinstance(value, str):
@@ -362,7 +381,8 @@ def _in_sqlite(path: Path) -> Iterator[tuple[str, str]]:
                     if value is None or (column in NUMBERS and _is_number(value)):
                         continue
                     location = f"table {table}, row {number}, column {column}"
-                    yield from ((location, kind) for _, kind in _in_field(value))
+                    content = value if isinstance(value, bytes) else str(value).encode()
+                    yield from ((location, kind) for _, kind in _in_bytes(content))
     except (sqlite3.Error, *UNREADABLE):
         yield from _in_text(path.read_bytes(), "", "", 0)
     finally:
@@ -389,11 +409,3 @@ def _free_pages(path: Path, size: int) -> Iterator[bytes]:
 
 
 _PAGES = ("page_count", "page_size")
-
-
-def _in_field(value: object) -> Iterator[tuple[str, str]]:
-    data = value if isinstance(value, bytes) else str(value).encode()
-    if data[:1] == b"\x78":
-        with suppress(zlib.error):  # text that begins with an x
-            data = zlib.decompress(data)
-    yield from _in_bytes(data)

@@ -180,12 +180,6 @@ class Identities:
         else:
             self._add_identifier(kind, value)
 
-    @property
-    def knows_a_patient(self) -> bool:
-        """Return True if there is an MRN, a name or a birth date; without any, a search proves
-        nothing."""
-        return any(kind != ACCESSION for kind, _ in self._known)
-
     def limits(self) -> list[str]:
         """Lines that say what is not searched for."""
         lines = []
@@ -197,9 +191,9 @@ class Identities:
             )
         if self.common_names:
             lines.append(
-                f"{self.common_names} parts of names are words that the workflow itself writes, or"
-                f" have fewer than {SHORTEST_NAME} letters; they are searched for only beside"
-                " another part of the same name"
+                f"{self.common_names} parts of names are words of the workflow, of anatomy or of"
+                f" kinds of images, or have fewer than {SHORTEST_NAME} letters or {SHORTEST_NUMBER}"
+                " digits; they are searched for only beside another part of the same name"
             )
         return lines
 
@@ -304,16 +298,15 @@ class Identities:
             beside = set()
             for part in parts:
                 words = re.findall(r"[^\W_]+", part)
-                lone = len("".join(words).encode()) >= SHORTEST_NAME
-                if not lone or " ".join(words).upper() in self.common:
+                if not _stands_alone("".join(words)) or " ".join(words).upper() in self.common:
                     beside.add(part)
                     continue
                 halves = [[word] for word in words] if len(words) > 1 else []
                 for spelling in (words, ["".join(words)], *halves):
                     for written in _without_marks(spelling):
-                        joined = "".join(written)
-                        lone = len(joined.encode()) >= SHORTEST_NAME
-                        if lone and not {joined.upper(), " ".join(written).upper()} & self.common:
+                        joined, spaced = "".join(written), " ".join(written)
+                        known = {joined.upper(), spaced.upper()} & self.common
+                        if _stands_alone(joined) and not known:
                             self._add_words([written])
             self._add_running(parts)
             for one, other in combinations(parts, 2):  # glued, in either order
@@ -338,6 +331,12 @@ class Identities:
         for coded in _encodings([word for part in parts for word in part]):
             pattern = _BETWEEN.join(map(re.escape, coded))
             self._patterns.setdefault(_anchor(coded), {})[pattern] = NAME
+
+
+def _stands_alone(word: str) -> bool:
+    """Whether a word can be told from others: ``0001`` of ``PANCREAS_0001`` is like any count."""
+    enough = SHORTEST_NUMBER if word.isdigit() else SHORTEST_NAME
+    return len(word.encode()) >= enough
 
 
 def _without_marks(words: list[str]) -> list[list[str]]:
