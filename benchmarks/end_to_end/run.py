@@ -250,11 +250,11 @@ three sagittal planes.
 
 
 NOTES = """
-What was looked at by eye: across the missing slices dcm2niix interpolates 27 mm that nobody scanned,
-too few voxels to be judged wrong; of the scan with the damaged file SimpleITK leaves that file out
-and spaces the others evenly, off by up to 1.5 mm, with a warning. Scans as small as these are mostly
-start-up, of two jobs with their checks and records each for `ct-cohort`; how scans of 512 x 512 at
-0.8 mm compare is in [one_scan](../one_scan/results.md).
+What was looked at by eye: across the missing slices dcm2niix interpolates 27 mm that nobody
+scanned, too few voxels to be judged wrong; of the scan with the damaged file SimpleITK leaves that
+file out and spaces the others evenly, off by up to 1.5 mm, with a warning. Scans as small as these
+are mostly start-up, of two jobs with their checks and records each for `ct-cohort`; how scans of
+512 x 512 at 0.8 mm compare is in [one_scan](../one_scan/results.md).
 """
 
 
