@@ -19,23 +19,22 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
-sys.path.insert(0, str(REPOSITORY / "scripts"))
+from tests.services.hospital import Run, archive_settings
+from tests.services.link import linked
+from tests.services.servers import ARCHIVE, FETCHER, PASSWORD, USER, orthanc
 
-from tests.services.hospital import Run, archive_settings  # noqa: E402
-from tests.services.link import linked  # noqa: E402
-from tests.services.servers import ARCHIVE, FETCHER, PASSWORD, USER, orthanc  # noqa: E402
-
-from ctcohort.phantoms.anatomy import Phantom  # noqa: E402
-from ctcohort.phantoms.stack import SliceStack  # noqa: E402
-from ctcohort.phantoms.writer import (  # noqa: E402
+from ctcohort.phantoms.anatomy import Phantom
+from ctcohort.phantoms.stack import SliceStack
+from ctcohort.phantoms.writer import (
     Identity,
     make_localizer,
     make_reformat,
     make_series,
     write_files,
 )
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
 
 LIMITS = {"loopback": 1.5, "slow link": 1.05, "megabytes": 60, "more bytes": 0.02}
 RATE, ROUND_TRIP = 25, 20

@@ -12,9 +12,10 @@ from pydicom.dataset import Dataset
 
 from ctcohort.base.reasons import FLAGS, SELECTED
 from ctcohort.dataset.manifest import choice_flags
-from ctcohort.phantoms.anatomy import METAL_HU, Phantom, Rigid
+from ctcohort.phantoms.anatomy import Phantom, Rigid
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import make_reformat, write_files
+from tests.objects import METAL_HU
 
 from .cases import CASES, PHANTOM, SIZE, chest, stack, without
 from .flow import ledger_rows, scan, series_rules, volume_rules
