@@ -131,8 +131,10 @@ def test_no_flag_at_all_on_a_whole_chest(tmp_path: Path) -> None:
     assert record.flags == []
 
 
-def _position(index: int) -> object:
-    return chest()[index].ImagePositionPatient
+def _without_first_position() -> list[Dataset]:
+    first, *others = chest()
+    del first.ImagePositionPatient
+    return [first, *others]
 
 
 def _targeted() -> list[Dataset]:
@@ -157,7 +159,7 @@ CHOICES: dict[str, tuple[list[str], Callable[[], list[Dataset]]]] = {
     ),
     "an end slice has no position": (
         ["end_slices_lost"],
-        lambda: chest(extra={"ImagePositionPatient": lambda i: _position(i) if i else None}),
+        _without_first_position,
     ),
     "an inner slice has no position": ([], lambda: CASES["one_slice_without_position"].make()),
     "a scout in the series": ([], lambda: CASES["localizer_in_the_series"].make()),
