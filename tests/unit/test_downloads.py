@@ -233,7 +233,7 @@ def test_a_download_that_is_overtaken_leaves_nothing_of_its_own(scene: Scene) ->
 
 
 @pytest.mark.parametrize(
-    "damage", ["missing", "changed", "of another series", "of other instances"]
+    "damage", ["missing", "more", "changed", "of another series", "of other instances"]
 )
 def test_only_a_finished_download_of_the_same_files_is_taken_for_ones_own(
     scene: Scene, damage: str
@@ -243,6 +243,8 @@ def test_only_a_finished_download_of_the_same_files_is_taken_for_ones_own(
     file = scene.raw / f"{scene.uids[1]}.dcm"
     if damage == "missing":
         file.unlink()
+    elif damage == "more":
+        (scene.raw / "1.2.3.dcm").touch()
     elif damage == "changed":
         content = bytearray(file.read_bytes())
         content[-5] ^= 1
