@@ -266,13 +266,13 @@ def test_half_a_step_beyond_the_ends_is_inside() -> None:
 
 @pytest.mark.parametrize(
     ("interpolator", "expected"),
-    [("bspline", [0.4, 0.0, 1.5, 4.0, 3.2]), ("linear", [0.0, 0.0, 1.5, 4.0, 4.0])],
+    [("bspline", [1.4, 1.0, 2.5, 5.0, 4.2]), ("linear", [1.0, 1.0, 2.5, 5.0, 5.0])],
 )
 def test_beyond_the_ends_a_spline_is_mirrored_and_a_line_keeps_its_last_value(
     interpolator: str, expected: list[float]
 ) -> None:
-    line = resampling.Line(np.array([0.0, 2.0, 4.0]), 2.0, interpolator)
-    reflected = line.reflected(np.array([-0.4, 0.0, 1.5, 4.0, 4.8]))
+    line = resampling.Line(np.array([1.0, 3.0, 5.0]), 2.0, interpolator)
+    reflected = line.reflected(np.array([0.6, 1.0, 2.5, 5.0, 5.8]))
     assert np.allclose(reflected, expected, atol=1e-12)
 
 
