@@ -1,8 +1,10 @@
 # The two commands of a newcomer are `make demo` and `make test`.
 PYTHON ?= python3
 CORES ?= all
-# many tests wait for servers: a small machine takes more of them at once than it has processors
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? 2 * n : n)))
+# many tests wait for servers: a small machine takes more of them at once than it has processors;
+# those of tests/unit do not, and each worker imports everything
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
+  echo $$((n < 4 ? $(if $(filter-out tests/unit%,$(or $(TESTS),tests)),2,1) * n : n)))
 DIR ?= .
 VENV = .venv
 # An environment that somebody else looks after, such as conda's of envs/workflow.yaml: its folder.
@@ -82,6 +84,9 @@ export FROM
 
 table: env directory
 	@$(BIN)/python scripts/make_table.py --directory "$(DIR)"
+
+# thousands of processes would compile the package anew
+test coverage mutants: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)

@@ -16,6 +16,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy machine")  # there, examples take long without a mistake
 
 Pip = Callable[..., subprocess.CompletedProcess[str]]
 

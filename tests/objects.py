@@ -13,8 +13,6 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from ctcohort.phantoms.anatomy import (
-    MARKER_BAND_HU,
-    MARKER_FLOOR_HU,
     Float,
     Marker,
     Phantom,
@@ -34,6 +32,14 @@ from ctcohort.phantoms.writer import (
     set_pixel_bytes,
     set_pixels,
 )
+
+MARKER_FLOOR_HU = 850.0
+"""Only markers and metal are above this value: bone is 700 HU."""
+
+MARKER_BAND_HU = 85.0
+"""Half width of the band of HU by which a marker is told from the other markers."""
+
+METAL_HU = 3071.0
 
 _FRAME_GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),

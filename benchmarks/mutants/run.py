@@ -38,7 +38,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 """The fast tests of each module that decides, below tests/unit."""
 
-SLOW = "kernels or two_processes or cut_off_anywhere"
+SLOW = "kernels_of_the_blas or two_processes or cut_off_anywhere"
 """Words in the names of tests that take long, most because they start processes: left out."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -177,7 +178,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     for argument in (*QUIET, f"--user-data-dir={profile}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=Service(str(PROGRAMS["chromedriver"])))
+    temporary = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("chromium"))}
+    service = Service(str(PROGRAMS["chromedriver"]), env=temporary)
+    driver = Chrome(options=options, service=service)
     try:
         yield driver
     finally:

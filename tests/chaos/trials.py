@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.workflow.conftest import Site
+from tests.workflow.conftest import Site, temporary_files
 
 from . import injections
 
@@ -324,14 +324,18 @@ def remount(folder: Path, how: str) -> None:
 @contextmanager
 def started(site: Site) -> Iterator[subprocess.Popen[str]]:
     """A run in a process group of its own; killed at the end."""
-    with subprocess.Popen(
-        site.command(),
-        cwd=site.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        text=True,
-    ) as process:
+    with (
+        temporary_files() as environment,
+        subprocess.Popen(
+            site.command(),
+            cwd=site.folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            text=True,
+        ) as process,
+    ):
         try:
             yield process
         finally:

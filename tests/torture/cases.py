@@ -29,7 +29,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from ctcohort.phantoms.anatomy import METAL_HU, Phantom, Rigid
+from ctcohort.phantoms.anatomy import Phantom, Rigid
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import (
     Identity,
@@ -39,7 +39,7 @@ from ctcohort.phantoms.writer import (
     make_reformat,
     make_series,
 )
-from tests.objects import make_enhanced, make_secondary_capture
+from tests.objects import METAL_HU, make_enhanced, make_secondary_capture
 
 PHANTOM = Phantom(scale=0.75)
 """A small chest: it fits 269 mm with all of its markers."""

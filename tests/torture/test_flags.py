@@ -12,9 +12,10 @@ from pydicom.dataset import Dataset
 
 from ctcohort.base.reasons import FLAGS, SELECTED
 from ctcohort.dataset.manifest import choice_flags
-from ctcohort.phantoms.anatomy import METAL_HU, Phantom, Rigid
+from ctcohort.phantoms.anatomy import Phantom, Rigid
 from ctcohort.phantoms.stack import SliceStack
 from ctcohort.phantoms.writer import make_reformat, write_files
+from tests.objects import METAL_HU
 
 from .cases import CASES, PHANTOM, SIZE, chest, stack, without
 from .flow import ledger_rows, scan, series_rules, volume_rules
@@ -130,8 +131,10 @@ def test_no_flag_at_all_on_a_whole_chest(tmp_path: Path) -> None:
     assert record.flags == []
 
 
-def _position(index: int) -> object:
-    return chest()[index].ImagePositionPatient
+def _without_first_position() -> list[Dataset]:
+    first, *others = chest()
+    del first.ImagePositionPatient
+    return [first, *others]
 
 
 def _targeted() -> list[Dataset]:
@@ -156,7 +159,7 @@ CHOICES: dict[str, tuple[list[str], Callable[[], list[Dataset]]]] = {
     ),
     "an end slice has no position": (
         ["end_slices_lost"],
-        lambda: chest(extra={"ImagePositionPatient": lambda i: _position(i) if i else None}),
+        _without_first_position,
     ),
     "an inner slice has no position": ([], lambda: CASES["one_slice_without_position"].make()),
     "a scout in the series": ([], lambda: CASES["localizer_in_the_series"].make()),

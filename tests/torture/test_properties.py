@@ -117,18 +117,24 @@ def test_any_tilt_of_the_gantry(position: str, degrees: float) -> None:
     _assert_in_place(volume, PHANTOM)
 
 
+FEET_FIRST = stack(position="FFP")
+
+
+@pytest.fixture(scope="module")
+def feet_first() -> tuple[list[Dataset], Volume]:
+    """A series whose positions have all their decimals, and its volume."""
+    series = chest(FEET_FIRST, decimals=None)
+    return series, _volume(series)[0]
+
+
 @SLOW
 @given(constant=SHIFTS)
-def test_a_constant_on_all_positions_moves_only_the_origin(constant: np.ndarray) -> None:
-    plane = stack(position="FFP")
-    here, _, _ = _volume(chest(plane, decimals=None))
-    moved = [
-        _placed(dataset, position)
-        for dataset, position in zip(
-            chest(plane, decimals=None), plane.positions + constant, strict=True
-        )
-    ]
-    there, _, _ = _volume(moved)
+def test_a_constant_on_all_positions_moves_only_the_origin(
+    feet_first: tuple[list[Dataset], Volume], constant: np.ndarray
+) -> None:
+    series, here = feet_first
+    moved = FEET_FIRST.positions + constant
+    there, _, _ = _volume([_placed(ds, at) for ds, at in zip(series, moved, strict=True)])
     assert here.ct.tobytes() == there.ct.tobytes()
     assert np.allclose(there.origin - here.origin, constant, atol=1e-6)
     assert np.allclose(there.direction, here.direction, atol=1e-12)
@@ -136,7 +142,7 @@ def test_a_constant_on_all_positions_moves_only_the_origin(constant: np.ndarray)
 
 
 def _placed(dataset: Dataset, position: np.ndarray) -> Dataset:
-    """The instance with another ImagePositionPatient."""
+    """The instance, now with this ImagePositionPatient."""
     dataset.ImagePositionPatient = [f"{value:.6f}" for value in position]
     return dataset
 

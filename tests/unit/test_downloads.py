@@ -7,6 +7,7 @@ import hashlib
 import multiprocessing
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,8 @@ class Scene:
         self.partial = folder / "raw" / ".partial" / "A1"
 
     def fetch(self) -> None:
-        fetch_series(self.archive, self.headers, target=self.raw, received=self.received)  # type: ignore[arg-type]
+        content = fetch_series(self.archive, self.headers, target=self.raw, received=self.received)  # type: ignore[arg-type]
+        assert content == Received.read(self.received)
 
     def refused(self, reason: str, *, transient: bool) -> str:
         with pytest.raises(Fault) as caught:
@@ -153,11 +155,17 @@ def test_what_lies_half_written_or_does_not_belong_is_not_kept(scene: Scene) -> 
     damaged = scene.partial / f"{scene.uids[0]}.dcm"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     (scene.partial / "1.2.3.dcm").write_bytes(b"of another series")
-    (scene.partial / f".{scene.uids[5]}.77").write_bytes(b"of a killed process")
+    half = scene.partial / f".{scene.uids[5]}.77"
+    half.write_bytes(b"of another process, killed or at work")
+    scene.archive.limit = 0
+    scene.refused("transfer_incomplete", transient=True)
+    kept = {f"{u}.dcm" for u in scene.uids[1:3]}
+    assert {path.name for path in scene.partial.iterdir()} == {half.name, *kept}
     scene.archive.limit = None
     scene.fetch()
-    assert scene.archive.asked[1] == [scene.uids[0], *scene.uids[3:]]
+    assert scene.archive.asked[1:] == 2 * [[scene.uids[0], *scene.uids[3:]]]
     scene.assert_complete()
+    assert not list(scene.raw.glob(".*"))
 
 
 def test_a_damaged_original_is_named_and_nothing_is_made(scene: Scene) -> None:
@@ -212,6 +220,45 @@ def test_a_download_that_is_overtaken_before_its_first_file_ends_well(scene: Sce
     scene.assert_complete()
 
 
+def test_a_download_that_is_overtaken_leaves_nothing_of_its_own(scene: Scene) -> None:
+    def overtake(into: Path) -> None:
+        scene.archive.after = _nothing
+        scene.fetch()
+        into.mkdir()
+        (into / f"{scene.uids[0]}.dcm").write_bytes(b"half")
+
+    scene.archive.after = overtake
+    scene.fetch()
+    scene.assert_complete()
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "more", "changed", "of another series", "of other instances"]
+)
+def test_only_a_finished_download_of_the_same_files_is_taken_for_ones_own(
+    scene: Scene, damage: str
+) -> None:
+    """After a fetch that fails, what another process has put there counts only if it is whole."""
+    scene.fetch()
+    file = scene.raw / f"{scene.uids[1]}.dcm"
+    if damage == "missing":
+        file.unlink()
+    elif damage == "more":
+        (scene.raw / "1.2.3.dcm").touch()
+    elif damage == "changed":
+        content = bytearray(file.read_bytes())
+        content[-5] ^= 1
+        file.write_bytes(content)
+    elif damage == "of another series":
+        scene.headers = [replace(header, series_uid="1.2.3") for header in scene.headers]
+    else:
+        scene.headers = scene.headers[1:]
+    scene.archive.limit = 0
+    with pytest.raises(Fault) as caught:
+        scene.fetch()
+    assert caught.value.reason == "transfer_incomplete"
+
+
 def _download(tree: Path, headers: list[Header], raw: Path, received: Path, start: object) -> None:
     archive = FolderArchive(tree, link=False, store=raw, key=KEY)
     start.wait()  # type: ignore[attr-defined]
@@ -219,7 +266,8 @@ def _download(tree: Path, headers: list[Header], raw: Path, received: Path, star
 
 
 def test_two_processes_do_each_other_no_harm(scene: Scene) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     for _ in range(3):
         barrier = context.Barrier(2)
         work = (scene.tree, scene.headers, scene.raw, scene.received, barrier)

@@ -1082,6 +1082,13 @@ def test_a_minority_beyond_an_end_is_lost_and_one_inside_is_not() -> None:
     assert lost(series([*heights(), -21.0], rows=only(40, 256, 512))) == (0, 0)
 
 
+@pytest.mark.parametrize("index", [0, 39])
+def test_a_lost_frame_of_an_instance_is_counted_like_a_lost_slice(index: int) -> None:
+    frames = [header.frames[0] for header in series()]
+    frames[index] = replace(frames[index], position=None)
+    assert lost([replace(series()[0], frames=tuple(frames))]) == (1, 0)
+
+
 def test_a_scout_and_a_reformat_are_not_lost_slices() -> None:
     coronal = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
     z = [*heights(), 50.0]

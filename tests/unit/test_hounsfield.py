@@ -10,6 +10,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from pydicom import dcmread, uid
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 
@@ -139,6 +140,25 @@ def test_padding_that_does_not_fit_the_stored_bits_is_told_from_an_overlay(tmp_p
 def test_an_empty_padding_is_none_and_one_that_is_repeated_is_one() -> None:
     assert padding_of(padded(None, signed=0)) is None  # type: ignore[arg-type]
     assert padding_of(padded([5, 5], signed=0)) == Padding(5, 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("nothing", [b"", ""])
+def test_a_padding_that_is_written_as_bytes_or_text_may_be_empty(nothing: bytes | str) -> None:
+    ds = padded(0)
+    ds["PixelPaddingValue"] = DataElement(
+        "PixelPaddingValue", "OB" if nothing == b"" else "LO", nothing
+    )
+    assert padding_of(ds) is None
+
+
+@pytest.mark.parametrize(("little", "expected"), [(True, 0x3412), (False, 0x1234), (None, 0x3412)])
+def test_bytes_of_a_padding_are_in_the_order_of_its_file(
+    little: bool | None, expected: int
+) -> None:
+    ds = padded(0)
+    ds["PixelPaddingValue"] = DataElement("PixelPaddingValue", "OW", b"\x12\x34")
+    ds.set_original_encoding(False, little)  # type: ignore[arg-type]
+    assert padding_of(ds) == Padding(expected, expected)
 
 
 def test_a_padding_of_two_values_is_a_fault() -> None:
@@ -503,6 +523,13 @@ def test_colour_is_a_fault() -> None:
     with pytest.raises(Fault, match="more than one sample per pixel") as caught:
         stored_values(ds)
     assert caught.value.reason == "undecodable_pixels"
+
+
+def test_compressed_pixels_are_unsigned_unless_the_header_says_otherwise() -> None:
+    ds = plain([1, 0xFFFF], BitsStored=16, PixelRepresentation=None)
+    ds.file_meta.TransferSyntaxUID = ENCAPSULATED_UNCOMPRESSED
+    stored = stored_values(ds, memoryview(encapsulate([ds.PixelData])))
+    assert (stored.dtype.kind, stored.ravel().tolist()) == ("u", [1, 0xFFFF])
 
 
 def test_an_encapsulated_uncompressed_frame_of_even_length_is_not_padded() -> None:

@@ -176,7 +176,7 @@ def test_what_is_not_dicom_is_not_taken_for_it(content: bytes) -> None:
 
 
 def deflated(content: bytes, meta: bytes) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
     return meta + packer.compress(content) + packer.flush()
 
 

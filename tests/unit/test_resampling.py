@@ -232,6 +232,56 @@ def test_weights_are_exact_and_sum_to_one() -> None:
         assert np.array_equal(block.weights.sum(axis=1), np.ones(block.last - block.first))
 
 
+def smallest_step(values: Array) -> float:
+    """The largest power of two of which all values are multiples."""
+    step = 1.0
+    while not np.array_equal(values / step, np.rint(values / step)):
+        step /= 2
+    return step
+
+
+def test_the_units_leave_room_for_exact_sums() -> None:
+    """53 bits: 18 of the weights, 13 of HU, 3 or 10 below one HU."""
+    hu = np.random.default_rng(4).uniform(-900, 900, (30, 31))
+    rounded = hu.copy()
+    round_hu(rounded)
+    assert smallest_step(rounded) == 2**-3
+    assert np.abs(rounded - hu).max() <= 2**-4
+    y, x = (axis(*grid(n, 0.7, 0.8), step=0.7, interpolator="bspline") for n in hu.shape)
+    assert smallest_step(np.concatenate([b.weights.ravel() for b in y.blocks])) == 2**-18
+    wide = np.empty((y.size, x.size))
+    resampling._Room(y, x).resample(rounded, wide)
+    assert smallest_step(wide) == 2**-10
+
+
+# Beyond the ends
+
+
+def test_half_a_step_beyond_the_ends_is_inside() -> None:
+    line = resampling.Line(np.array([0.0, 2.0, 4.0]), 2.0, "bspline")
+    just, no_more = 0.9e-6, 1.2e-6
+    targets = np.array([-1 - no_more, -1 - just, 0, 3, 5 + just, 5 + no_more])
+    assert line.covered(targets).tolist() == [False, True, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("interpolator", "expected"),
+    [("bspline", [1.4, 1.0, 2.5, 5.0, 4.2]), ("linear", [1.0, 1.0, 2.5, 5.0, 5.0])],
+)
+def test_beyond_the_ends_a_spline_is_mirrored_and_a_line_keeps_its_last_value(
+    interpolator: str, expected: list[float]
+) -> None:
+    line = resampling.Line(np.array([1.0, 3.0, 5.0]), 2.0, interpolator)
+    reflected = line.reflected(np.array([0.6, 1.0, 2.5, 5.0, 5.8]))
+    assert np.allclose(reflected, expected, atol=1e-12)
+
+
+def test_of_a_single_slice_there_is_nothing_to_mirror() -> None:
+    line = resampling.Line(np.array([3.0]), 2.0, "bspline")
+    assert line.reflected(np.array([2.2, 3.0, 3.9])).tolist() == [3.0] * 3
+    assert line.covered(np.array([1.9, 2.0, 4.0, 4.1])).tolist() == [False, True, True, False]
+
+
 # Uneven knots
 
 

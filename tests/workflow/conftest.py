@@ -7,6 +7,7 @@ stamps included, and says which jobs a real run of Snakemake did.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import csv
 import functools
 import os
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,6 +86,13 @@ def snakemakes() -> Snakemakes:
     return started
 
 
+@contextlib.contextmanager
+def temporary_files() -> Iterator[dict[str, str]]:
+    """Yield the environment of a run that may end without deleting its temporary files."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield {**os.environ, "TMPDIR": folder}
+
+
 @dataclass
 class Site:
     """A working directory, and the copy of the workflow that is run on it."""
@@ -107,10 +115,11 @@ class Site:
     def run(self, *arguments: str, cores: int = 2, ok: bool = True) -> Run:
         """One real run; `ok` is whether exit status 0 is expected."""
         _, _, _, *options = self.command(*arguments, cores=cores)
-        environment = {**os.environ, **self.environment}
-        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as output:
-            status = snakemakes().run(options, self.folder, environment, Path(output.name))
-            printed = output.read()
+        with temporary_files() as environment:
+            output = Path(environment["TMPDIR"]) / "output"
+            environment |= self.environment
+            status = snakemakes().run(options, self.folder, environment, output)
+            printed = output.read_text(encoding="utf-8")
         assert (status == 0) == ok, printed
         return Run(status, printed)
 

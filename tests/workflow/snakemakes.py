@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def _run(arguments: list[str], folder: str, environment: dict[str, str], output:
 
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # as TMPDIR says
     os.chdir(folder)
     nothing = os.open(os.devnull, os.O_RDONLY)
     written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

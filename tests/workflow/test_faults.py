@@ -35,6 +35,7 @@ from .conftest import (
     Site,
     jobs,
     table_of,
+    temporary_files,
     write_reports,
     write_scan,
 )
@@ -142,13 +143,17 @@ def test_a_killed_run_leaves_only_complete_files_and_goes_on(
 ) -> None:
     archive = checksums(fresh.folder / "archive")
     signs = {"index": "cohort.csv", "download": "raw/.partial", "preprocess": f"raw/{ONE}"}
-    with subprocess.Popen(
-        ["nice", "-n", "15", *fresh.command()],  # on a busy machine, the moment must not be missed
-        cwd=fresh.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
+    with (
+        temporary_files() as environment,
+        subprocess.Popen(
+            ["nice", "-n", "15", *fresh.command()],  # on a busy machine, not to miss the moment
+            cwd=fresh.folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process,
+    ):
         while not (fresh.folder / signs[moment]).exists() and process.poll() is None:
             time.sleep(0.002)
         time.sleep(0.15)
@@ -166,14 +171,18 @@ def test_a_killed_run_leaves_only_complete_files_and_goes_on(
 def test_a_killed_preprocessing_is_done_again(site: Site) -> None:
     before = made(site)
     site.configure({"volume.interpolator": "linear"})
-    with subprocess.Popen(
-        site.command(),
-        cwd=site.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        text=True,
-    ) as process:
+    with (
+        temporary_files() as environment,
+        subprocess.Popen(
+            site.command(),
+            cwd=site.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+        ) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             if "rule preprocess_volume" in line:

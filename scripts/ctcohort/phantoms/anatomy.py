@@ -20,11 +20,6 @@ Vector = Sequence[float] | Float
 Side = Literal["posterior", "anterior", "left", "right"]
 EDGE_MM = 1.5
 """Distance over which an edge rises from 10 to 90 per cent."""
-MARKER_FLOOR_HU = 850.0
-"""Only markers and metal are above this value: bone is 700 HU."""
-MARKER_BAND_HU = 85.0
-"""Half width of the band of HU by which a marker is told from the other markers."""
-METAL_HU = 3071.0
 _LOGISTIC_MM = EDGE_MM / (2.0 * math.log(9.0))
 _MARGIN_MM = 12.0 * _LOGISTIC_MM
 _BODY = (170.0, 115.0)
@@ -277,8 +272,17 @@ class Phantom:
     ) -> npt.NDArray[np.float32]:
         """HU on the grid of a resampled volume, the truth to compare it with.
 
-        `origin`, `spacing` and `direction` are those of the volume, as `transform` has them; the
-        default direction is z, y, x of the patient. Returns float32 of `shape`, (z, y, x).
+        Parameters
+        ----------
+        shape : (z, y, x)
+        origin : LPS of voxel (0, 0, 0), mm
+        spacing : along the array axes (z, y, x), mm
+        direction : (3, 3); columns are the LPS unit vectors of the array axes, by default those of
+            the patient
+
+        Returns
+        -------
+        (z, y, x) float32
         """
         axes = np.eye(3)[:, ::-1] if direction is None else direction
         steps = (axes * vector(spacing)).T

@@ -329,7 +329,7 @@ def _weights(knots: Array, targets: Array, step: float, slopes: Array | None) ->
     count = len(knots)
     if count == 1:
         return np.ones((len(targets), 1))
-    interval = np.clip(np.searchsorted(knots, targets, side="right") - 1, 0, count - 2)
+    interval = np.minimum(np.searchsorted(knots, targets, side="right") - 1, count - 2)
     lengths = np.diff(knots)
     u = (targets - knots[interval]) / lengths[interval]
     linear = np.zeros((len(targets), count))
