@@ -14,14 +14,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import hypothesis
 import pytest
 from hypothesis import HealthCheck, settings
 
+# examples take as long as the machine lets them
 settings.register_profile(
-    "busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("busy machine")  # there, examples take long without a mistake
+settings.load_profile("busy machine")
 
 Pip = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -45,11 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if not chosen and has_room(MEMORY):
         os.environ["TMPDIR"] = str(MEMORY)
         tempfile.tempdir = None
-
-
-# an example takes as long as the machine lets it
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
