@@ -431,12 +431,19 @@ def test_enough_bits_are_and_so_is_what_the_archive_does_not_say(
     assert reason(series(bits_allocated=allocated, bits_stored=stored)) == ""
 
 
+def test_what_is_too_large_to_be_a_scan_is_not_looked_at_any_further() -> None:
+    assert reason(series(rows=4097, image_type=("DERIVED", "SECONDARY"))) == "too_large"
+
+
 @pytest.mark.parametrize(
     ("slope", "intercept", "signed", "expected"),
     [
         (8.0, -1024.0, False, ""),
         (7.0, -1024.0, False, "too_few_bits"),
+        (8.0, -1000.0, False, ""),
         (8.0, -999.0, False, "too_few_bits"),
+        (8.0, -1040.0, False, ""),  # up to 1000
+        (8.0, -1041.0, False, "too_few_bits"),
         (-8.0, 1030.0, False, ""),
         (8.0, 0.0, True, ""),
         (1.0, 0.0, True, "too_few_bits"),
