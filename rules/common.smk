@@ -193,6 +193,7 @@ def jobs_will_run():
 def unfinished():
     """Return the selected scans that may need a job."""
     selected_names()
+    noted("volume", PARAMETERS)  # `make verify` reads it, also where no volume is to be made
     return PLAN.unfinished(forced=is_forced(), clear=jobs_will_run())
 
 

@@ -21,6 +21,7 @@ DAMAGES = [
     ("index/folder.sqlite", "zeroed", "series"),
     (f"raw/{injections.ONE}/#", "bit flipped", "volume"),
     (".parameters/volume.json", "directory in its place", "nothing"),
+    (".parameters/volume.json", "truncated", "nothing"),
 ]
 
 

@@ -109,3 +109,13 @@ def test_parameters_that_are_noted_already_keep_their_time_stamp(tmp_path: Path)
     note(path, ["{}", "and a table"])
     assert path.read_text() == "{}\nand a table\n"
     assert path.stat().st_mtime_ns > 1
+
+
+def test_the_failure_of_a_job_that_was_killed_after_its_work_is_forgotten(here: Workdir) -> None:
+    for name in ("A1", "A%2F2", "A9"):
+        here.failure(name).parent.mkdir(exist_ok=True)
+        here.failure(name).write_text("{}")
+    plan_of(here).unfinished(forced=False, clear=False)
+    assert here.failure("A1").exists()
+    plan_of(here).unfinished(forced=False, clear=True)
+    assert [here.failure(name).exists() for name in ("A1", "A%2F2", "A9")] == [False, True, True]

@@ -5,7 +5,7 @@ This needs the standard library only: every job of a cluster reads the rules aga
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,7 +118,17 @@ class Plan:
             if clear:
                 for name in self._unfinished:
                     self.clear_damaged(name)
+                self._clear_failures(choices.keys() - self._unfinished)
         return self._unfinished
+
+    def _clear_failures(self, finished: Set[str]) -> None:
+        """Remove the failures of finished scans.
+
+        A job that was killed can have done its work: it is recorded as lost when its run ends.
+        """
+        for path in self.here.failures.glob("[!.]*.json"):
+            if path.name.removesuffix(".json") in finished:
+                path.unlink(missing_ok=True)
 
     def clear_damaged(self, name: str) -> None:
         """Remove damaged records of a scan that may need a job, so that they are made again."""
