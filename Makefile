@@ -4,7 +4,7 @@ CORES ?= all
 # many tests wait for servers: a small machine takes more of them at once than it has processors;
 # those of tests/unit do not, and each worker imports everything
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
-  echo $$((n < 4 ? $(if $(filter-out tests/unit%,$(or $(TESTS),tests)),2,1) * n : n)))
+  echo $$((n < 4 ? $(if $(filter-out tests/unit%,$(or $(TESTS),tests)),3,1) * n : n)))
 DIR ?= .
 VENV = .venv
 # An environment that somebody else looks after, such as conda's of envs/workflow.yaml: its folder.
