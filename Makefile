@@ -4,7 +4,7 @@ CORES ?= all
 # many tests wait for servers: a small machine takes more of them at once than it has processors;
 # those of tests/unit do not, and each worker imports everything
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
-  echo $$((n < 4 ? $(if $(filter-out tests/unit%,$(or $(TESTS),tests)),3,1) * n : n)))
+  echo $$((n < 4 ? $(if $(filter-out tests/unit%,$(or $(TESTS),tests)),2,1) * n : n)))
 DIR ?= .
 VENV = .venv
 # An environment that somebody else looks after, such as conda's of envs/workflow.yaml: its folder.
@@ -35,8 +35,8 @@ help:
 	@echo "make key KEY=...      make the private key that names patients"
 	@echo "make mutants          one-line mistakes that the unit tests do not notice"
 	@echo "make coverage         the tests, and which lines and branches they reach"
-	@echo "make chaos            500 injected faults, counted in docs/reliability.md"
-	@echo "make fuzz             20,000 mutants of everything parsed from outside, likewise"
+	@echo "make chaos            up to 500 injected faults, counted in docs/reliability.md"
+	@echo "make fuzz             up to 20,000 mutants of everything parsed from outside, likewise"
 	@echo "make damage           damaged pixels in every encoding, likewise"
 	@echo "make lint             what CI checks besides the tests"
 	@echo "make lock             renew the lock files"

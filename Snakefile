@@ -4,7 +4,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.19")  # older ones do not find profile.yaml
 
 
 include: "rules/folder.smk"

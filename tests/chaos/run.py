@@ -71,7 +71,7 @@ def table(found: list[trials.Outcome]) -> str:
         groups.setdefault(group_of(outcome.fault), Counter())[outcome.verdict] += 1
     total: Counter[str] = Counter(outcome.verdict for outcome in found)
     lines = [
-        f"`make chaos`: {len(found)} faults, Python {platform.python_version()},"
+        f"{len(found)} of the 500 faults of `make chaos`, Python {platform.python_version()},"
         f" {platform.system()}.",
         "",
         "| fault | injected | healed by the same command | healed after what one line says |"
