@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.workflow.conftest import Site, temporary_files
+from tests.workflow.conftest import Site
 
 from . import injections
 
@@ -322,28 +322,6 @@ def remount(folder: Path, how: str) -> None:
 
 
 @contextmanager
-def started(site: Site) -> Iterator[subprocess.Popen[str]]:
-    """A run in a process group of its own; killed at the end."""
-    with (
-        temporary_files() as environment,
-        subprocess.Popen(
-            site.command(),
-            cwd=site.folder,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            text=True,
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, 9)
-
-
-@contextmanager
 def under_way(
     hospital: Hospital, folder: Path, share: float
 ) -> Iterator[tuple[Site, subprocess.Popen[str]]]:
@@ -356,7 +334,7 @@ def under_way(
     while True:
         copy_of(hospital.fresh, folder)
         begun = time.monotonic()
-        with started(site) as process:
+        with site.started() as process:
             try:
                 process.wait(timeout=share * hospital.seconds)
             except subprocess.TimeoutExpired:

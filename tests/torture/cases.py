@@ -311,6 +311,12 @@ def _as_us(series: list[Dataset], keyword: str, value: int) -> list[Dataset]:
     return series
 
 
+def _padding_as_us() -> list[Dataset]:
+    """Signed pixels whose padding, -2000, is written as if it were not signed."""
+    series = chest(pixel_representation=1, bits_stored=16, intercept=-24.0, padding=-2000)
+    return _as_us(series, "PixelPaddingValue", 63536)
+
+
 def _as_bytes(series: list[Dataset], keyword: str) -> list[Dataset]:
     """An element written as OW."""
     for dataset in series:
@@ -1008,20 +1014,12 @@ _add(
 )
 _add(
     "padding_63536_for_signed_pixels",
-    lambda: _as_us(
-        chest(pixel_representation=1, bits_stored=16, intercept=-24.0, padding=-2000),
-        "PixelPaddingValue",
-        63536,
-    ),
+    _padding_as_us,
     padded=OUTSIDE,
 )
 _add(
     "padding_63536_for_signed_pixels_implicit",
-    lambda: _as_us(
-        chest(pixel_representation=1, bits_stored=16, intercept=-24.0, padding=-2000),
-        "PixelPaddingValue",
-        63536,
-    ),
+    _padding_as_us,
     syntax=ImplicitVRLittleEndian,
     padded=OUTSIDE,
 )

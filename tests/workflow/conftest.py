@@ -13,6 +13,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -111,6 +112,35 @@ class Site:
             "--printshellcmds",  # with it, Snakemake says which jobs it starts
             *arguments,
         ]
+
+    @contextlib.contextmanager
+    def started(
+        self, *before: str, output: int = subprocess.DEVNULL
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Begin a run in a process group of its own, which is killed at the end.
+
+        Parameters
+        ----------
+        before : what calls it, e.g. ``nice``
+        output : where it writes, as `subprocess.Popen` has it
+        """
+        with (
+            temporary_files() as environment,
+            subprocess.Popen(
+                [*before, *self.command()],
+                cwd=self.folder,
+                env={**environment, **self.environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                text=True,
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def run(self, *arguments: str, cores: int = 2, ok: bool = True) -> Run:
         """One real run; `ok` is whether exit status 0 is expected."""

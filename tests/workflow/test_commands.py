@@ -269,35 +269,30 @@ def test_a_damaged_record_is_named_and_made_again(site: Site, kind: str) -> None
     assert site.script("verify.py", "--raw")
 
 
-def test_a_good_volume_outlives_a_damaged_file_beside_it(site: Site) -> None:
+def assert_volume_outlives(site: Site, warning: str) -> None:
     """The scan is away from the archive: what would make the volume again is missing."""
     volume = site.folder / "processed" / f"{ONE}.npz"
     before = volume.read_bytes()
-    changed_byte(site.folder / "received" / f"{ONE}.json")
     (site.folder / "archive" / "1").rename(site.folder / "away")
     run = site.run(ok=False)
-    assert f"warning: received/{ONE}.json: is damaged; it is made again" in run.output
+    assert f"warning: {warning}" in run.output
     assert volume.read_bytes() == before
     (site.folder / "away").rename(site.folder / "archive" / "1")
     site.run()
     assert volume.read_bytes() == before
     assert site.script("verify.py", "--raw")
+
+
+def test_a_good_volume_outlives_a_damaged_file_beside_it(site: Site) -> None:
+    changed_byte(site.folder / "received" / f"{ONE}.json")
+    assert_volume_outlives(site, f"received/{ONE}.json: is damaged; it is made again")
 
 
 def test_a_volume_whose_record_is_damaged_outlives_damaged_dicom_files(site: Site) -> None:
     """They are looked at before Snakemake deletes the volume to make it anew."""
-    volume = site.folder / "processed" / f"{ONE}.npz"
-    before = volume.read_bytes()
     (site.folder / "processed" / f"{ONE}.json").write_text("{}")
     changed_byte(next((site.folder / "raw" / ONE).glob("*.dcm")))
-    (site.folder / "archive" / "1").rename(site.folder / "away")
-    run = site.run(ok=False)
-    assert f"warning: raw/{ONE}: is not what was received; it is fetched anew" in run.output
-    assert volume.read_bytes() == before
-    (site.folder / "away").rename(site.folder / "archive" / "1")
-    site.run()
-    assert volume.read_bytes() == before
-    assert site.script("verify.py", "--raw")
+    assert_volume_outlives(site, f"raw/{ONE}: is not what was received; it is fetched anew")
 
 
 def test_an_export_looks_at_records_before_the_volume_is_made_again(site: Site) -> None:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import time
@@ -35,7 +34,6 @@ from .conftest import (
     Site,
     jobs,
     table_of,
-    temporary_files,
     write_reports,
     write_scan,
 )
@@ -143,21 +141,10 @@ def test_a_killed_run_leaves_only_complete_files_and_goes_on(
 ) -> None:
     archive = checksums(fresh.folder / "archive")
     signs = {"index": "cohort.csv", "download": "raw/.partial", "preprocess": f"raw/{ONE}"}
-    with (
-        temporary_files() as environment,
-        subprocess.Popen(
-            ["nice", "-n", "15", *fresh.command()],  # on a busy machine, not to miss the moment
-            cwd=fresh.folder,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process,
-    ):
+    with fresh.started("nice", "-n", "15") as process:  # not to miss the moment
         while not (fresh.folder / signs[moment]).exists() and process.poll() is None:
             time.sleep(0.002)
         time.sleep(0.15)
-        os.killpg(process.pid, signal.SIGKILL)
     assert not (fresh.folder / "manifest.csv").exists()
     assert_whole(fresh.folder)
     fresh.run("--unlock")
@@ -171,24 +158,12 @@ def test_a_killed_run_leaves_only_complete_files_and_goes_on(
 def test_a_killed_preprocessing_is_done_again(site: Site) -> None:
     before = made(site)
     site.configure({"volume.interpolator": "linear"})
-    with (
-        temporary_files() as environment,
-        subprocess.Popen(
-            site.command(),
-            cwd=site.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            text=True,
-        ) as process,
-    ):
+    with site.started(output=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "rule preprocess_volume" in line:
                 break
         time.sleep(0.2)
-        os.killpg(process.pid, signal.SIGKILL)
     assert_whole(site.folder)
     site.configure({"volume.interpolator": "bspline"})
     site.run("--unlock")
