@@ -123,21 +123,25 @@ def _in_content(data: bytes, suffix: str, location: str, depth: int) -> Iterator
 
 
 def _in_text(data: bytes, suffix: str, inside: str, depth: int) -> Iterator[tuple[str, str]]:
-    coded = [(match.span(), _decoded(match[0])) for match in _base64_in(data)]
     text = bytearray(data)
-    for (start, end), content in coded:
-        if _is_packed(content):  # a short name stands somewhere among so many letters
+    coded = []
+    for match in _base64_in(data):
+        content = _decoded(match[0])
+        inflated = list(_inflated(content))
+        if _is_packed(content, inflated):  # a short name stands somewhere among so many letters
+            start, end = match.span()
             text[start:end] = b" " * (end - start)
+        coded.append((match.start(), content, inflated))
     hits = list(_IDENTITIES.hits(bytes(text)))
     if hits and suffix == ".csv" and not inside:
         yield from _in_csv(data, hits)
     else:
         for hit in hits:
             yield f"{inside}byte {hit.start}", hit.kind
-    for (start, _), content in coded:
+    for start, content, inflated in coded:
         location = f"{inside}base64 at byte {start}"
         yield from _in_bytes(content, "", location, depth + 1)
-        for unpacked, _ in _inflated(content):
+        for unpacked, _ in inflated:
             yield from _in_bytes(unpacked, "", location, depth + 1)
 
 
@@ -169,11 +173,16 @@ def _inflated(data: bytes) -> Iterator[tuple[bytes, bytes]]:
                 yield unpacked, unpacker.unused_data
 
 
-def _is_packed(data: bytes) -> bool:
-    """Whether data are a picture, or packed, so that their base64 is no text; a long path is."""
+def _is_packed(data: bytes, inflated: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether data are a picture, or packed, so that their base64 is no text; a long path is.
+
+    Parameters
+    ----------
+    inflated : what `_inflated` yields of them
+    """
     picture = data[:8] == _PNG or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
     gzipped = data[:3] == b"\x1f\x8b\x08"
-    return picture or gzipped or any(not rest for _, rest in _inflated(data))
+    return picture or gzipped or any(not rest for _, rest in inflated)
 
 
 def _in_csv(data: bytes, hits: list[Hit]) -> Iterator[tuple[str, str]]:
