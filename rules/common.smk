@@ -56,15 +56,16 @@ DEFAULTS = yaml.safe_load(Path(workflow.source_path("../config.yaml")).read_text
 NEED_NO_DATA = {"environments", "--lint", "--list-rules", "--list-target-rules", "--unlock"}
 """Words of a command line that asks for nothing of a working directory."""
 
+IS_MAIN = workflow.is_main_process
 config = typed(overridden(DEFAULTS, config), SCHEMA)
 try:
     for path in [] if IS_MODULE else workflow.config_settings.configfiles:
         check_file(Path(path))
     paths.expand(config)
     # one of a run's jobs may be where not every path is
-    is_for_data = workflow.is_main_process and not NEED_NO_DATA & set(sys.argv)
-    made = paths.MADE_BY_RULES if IS_MODULE else ()
-    check(config, SCHEMA, DEFAULTS, files=is_for_data, root=HERE.root, made=made)
+    is_for_data = IS_MAIN and not NEED_NO_DATA & set(sys.argv)
+    by_rules = paths.MADE_BY_RULES if IS_MODULE else ()
+    check(config, SCHEMA, DEFAULTS, files=is_for_data, root=HERE.root, made=by_rules)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -76,7 +77,6 @@ if Path(".snakemake").is_dir() and os.access(".snakemake", os.W_OK):
     Path(".snakemake").chmod(0o700)
 
 # A table that was damaged under its old time stamp would be used, or be "Nothing to be done".
-IS_MAIN = workflow.is_main_process
 if IS_MAIN:
     if changed := list(seals.complaints(HERE.root, missing=False)):
         raise WorkflowError("\n".join(f"error: {line}" for line in changed))

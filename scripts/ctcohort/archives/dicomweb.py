@@ -248,8 +248,8 @@ class DicomwebArchive(NetworkArchive[Row]):
         An archive that does not heed what it is asked for may give others first: then all.
         """
         keyword = _UNIQUE[level]
+        terms = [(keyword, quote(uid, safe=""))]
         for count in (1, 0):
-            terms = [(keyword, quote(uid, safe=""))]
             rows = self._search(level, path, terms, patience, count=count)
             row = next((row for row in rows if text_of(row, keyword) == uid), None)
             if row or not rows:
