@@ -10,7 +10,7 @@ RUN apt-get update -q \
 WORKDIR /opt/ct-cohort
 # by itself, so that an edit of the code installs nothing again
 COPY Makefile requirements.lock ./
-RUN make env && rm -rf /root/.cache
+RUN PIP_NO_CACHE_DIR=1 make env
 COPY . .
 RUN .venv/bin/python -m compileall -q scripts
 
